@@ -1,0 +1,1 @@
+//! Finds or starts a real Kafka, PostgreSQL and schema registry.

@@ -1,0 +1,1 @@
+//! HTTP conventions, once: problems, idempotency keys, pagination, auth, health, OpenAPI, graceful shutdown.

@@ -1,0 +1,1 @@
+//! The delivery kit: transactional outbox, inbox, idempotent consumers, retries and dead letters.

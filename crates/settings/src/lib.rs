@@ -1,0 +1,1 @@
+//! Configuration of a service: defaults, then a file, then the environment; unknown keys are refused.

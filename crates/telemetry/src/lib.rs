@@ -1,0 +1,1 @@
+//! Logs, metrics and trace context: one start-up call for every process.

@@ -1,0 +1,2 @@
+//! The command runner behind cargo dev.
+fn main() {}

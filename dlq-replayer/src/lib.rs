@@ -1,0 +1,1 @@
+//! Dead letters: an index, replay, topic inspection; HTTP API and command line.

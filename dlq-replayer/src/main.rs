@@ -1,0 +1,2 @@
+//! Dead letters: an index, replay, topic inspection; HTTP API and command line.
+fn main() {}

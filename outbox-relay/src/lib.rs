@@ -1,0 +1,1 @@
+//! The relay: publishes outbox rows to Kafka exactly once.

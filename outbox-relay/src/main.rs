@@ -1,0 +1,2 @@
+//! The relay: publishes outbox rows to Kafka exactly once.
+fn main() {}

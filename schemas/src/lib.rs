@@ -1,0 +1,1 @@
+//! The events of the order platform as Rust types, with their Avro schemas.

@@ -1,0 +1,1 @@
+//! Stock: levels, reservations, and the ledger that answers a repeated command.

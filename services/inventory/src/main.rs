@@ -1,0 +1,2 @@
+//! Stock: levels, reservations, and the ledger that answers a repeated command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Notifications: tells customers of the outcome of their orders.

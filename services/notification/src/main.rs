@@ -1,0 +1,2 @@
+//! Notifications: tells customers of the outcome of their orders.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Orders: HTTP submission and the saga that carries each to its verdict.

@@ -1,0 +1,2 @@
+//! Orders: HTTP submission and the saga that carries each to its verdict.
+fn main() {}

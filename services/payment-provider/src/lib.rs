@@ -1,0 +1,1 @@
+//! A payment provider simulator that is a real HTTP server.

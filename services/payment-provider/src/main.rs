@@ -1,0 +1,2 @@
+//! A payment provider simulator that is a real HTTP server.
+fn main() {}

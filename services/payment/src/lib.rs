@@ -1,0 +1,1 @@
+//! Payments: pre-authorise, capture and void against the provider, once.

@@ -1,0 +1,2 @@
+//! Payments: pre-authorise, capture and void against the provider, once.
+fn main() {}
