@@ -1,1 +1,15 @@
-//! The delivery kit: transactional outbox, inbox, idempotent consumers, retries and dead letters.
+//! The delivery kit: what a service on PostgreSQL and Apache Kafka needs so that no event is lost,
+//! none takes effect twice, and whatever could not be processed is kept, explained and replayable.
+//!
+//! - [`codec`]: typed events as Avro in Confluent framing, with a schema registry that may be away.
+//! - [`migrate`]: the kit's tables, in schema `oncebox` of the service's database.
+
+pub mod codec;
+pub mod event;
+pub mod headers;
+pub mod migrations;
+
+pub use codec::{Codec, CodecError, DecodeError};
+pub use event::{Event, EventId, EventSchema};
+pub use headers::Headers;
+pub use migrations::migrate;

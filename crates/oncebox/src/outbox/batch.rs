@@ -1,0 +1,121 @@
+//! Many events, one insert: the set-based way into the outbox.
+
+use bytes::Bytes;
+use chrono::{SecondsFormat, Utc};
+use sqlx::PgConnection;
+
+use super::{Cause, Outbox, OutboxError, OutboxRow};
+use crate::event::{Event, EventId};
+use crate::headers::{Headers, names};
+
+/// Events of one transaction, inserted by [`OutboxBatch::insert`] in the order of the pushes.
+#[derive(Debug)]
+#[must_use = "events are only written by insert"]
+pub struct OutboxBatch<'a> {
+    outbox: &'a Outbox,
+    rows: Vec<OutboxRow>,
+}
+
+impl<'a> OutboxBatch<'a> {
+    pub(super) fn new(outbox: &'a Outbox) -> Self {
+        Self { outbox, rows: Vec::new() }
+    }
+
+    /// Serialises an event and adds it. Returns the id that it will have.
+    ///
+    /// # Errors
+    /// [`OutboxError::Codec`] when it cannot be serialised, a size error when it is too large.
+    pub async fn push<E: Event>(&mut self, event: &E, cause: &Cause) -> Result<EventId, OutboxError> {
+        let payload = self.outbox.codec.encode(event).await?;
+        let event_id = EventId::new();
+        let key = event.key();
+        let row = OutboxRow {
+            event_id,
+            topic: self.outbox.topic(E::TOPIC),
+            headers: event_headers::<E>(event_id, &key, self.outbox.source(), cause),
+            key: Some(Bytes::from(key)),
+            payload: Some(Bytes::from(payload)),
+        };
+        row.check_sizes(E::TYPE)?;
+        self.rows.push(row);
+        Ok(event_id)
+    }
+
+    /// Adds a row as it is.
+    ///
+    /// # Errors
+    /// A size error when it is too large.
+    pub fn push_raw(&mut self, row: OutboxRow) -> Result<(), OutboxError> {
+        row.check_sizes(&row.topic)?;
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// How many events are in the batch.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Inserts all of them by one statement. An empty batch asks nothing of the database.
+    ///
+    /// # Errors
+    /// [`OutboxError::Database`]; the transaction is aborted then.
+    pub async fn insert(self, tx: &mut PgConnection) -> Result<(), OutboxError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let count = self.rows.len();
+        let mut ids = Vec::with_capacity(count);
+        let mut topics = Vec::with_capacity(count);
+        let mut keys = Vec::with_capacity(count);
+        let mut payloads = Vec::with_capacity(count);
+        let mut headers = Vec::with_capacity(count);
+        for row in self.rows {
+            ids.push(row.event_id.as_uuid());
+            topics.push(row.topic);
+            keys.push(row.key.map(Vec::from));
+            payloads.push(row.payload.map(Vec::from));
+            headers.push(row.headers.to_json());
+        }
+        // The sort below the insert makes seq follow the order of the pushes, whatever plan is chosen.
+        sqlx::query(
+            "insert into oncebox.outbox (event_id, topic, key, payload, headers)
+             select event_id, topic, key, payload, headers
+             from unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::jsonb[])
+                  with ordinality as pushed (event_id, topic, key, payload, headers, position)
+             order by position",
+        )
+        .bind(ids)
+        .bind(topics)
+        .bind(keys)
+        .bind(payloads)
+        .bind(headers)
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+}
+
+fn event_headers<E: Event>(event_id: EventId, key: &str, source: &str, cause: &Cause) -> Headers {
+    let id = event_id.to_string();
+    let mut headers = Headers::new();
+    headers.push(names::CE_SPECVERSION, "1.0");
+    headers.push(names::CE_TYPE, E::TYPE);
+    headers.push(names::CE_SOURCE, source);
+    headers.push(names::CE_SUBJECT, key);
+    headers.push(names::CE_TIME, Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true));
+    headers.push(names::CONTENT_TYPE, "application/avro");
+    headers.push(names::TRACEPARENT, cause.trace.child().to_string());
+    headers.push(names::CORRELATION_ID, cause.correlation.as_str());
+    if let Some(causation) = cause.causation {
+        headers.push(names::CAUSATION_ID, causation.to_string());
+    }
+    headers.push(names::ID, id.as_str());
+    headers.push(names::CE_ID, id);
+    headers
+}
