@@ -5,11 +5,14 @@
 //! - [`migrate`]: the kit's tables, in schema `oncebox` of the service's database.
 
 pub mod codec;
+pub mod dead_letter;
 pub mod event;
 pub mod headers;
+pub mod message;
 pub mod migrations;
 
 pub use codec::{Codec, CodecError, DecodeError};
 pub use event::{Event, EventId, EventSchema};
 pub use headers::Headers;
+pub use message::Message;
 pub use migrations::migrate;
