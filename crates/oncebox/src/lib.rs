@@ -1,6 +1,7 @@
 //! The delivery kit: what a service on PostgreSQL and Apache Kafka needs so that no event is lost,
 //! none takes effect twice, and whatever could not be processed is kept, explained and replayable.
 //!
+//! - [`outbox`]: events written in the service's own transaction; the relay publishes them exactly once.
 //! - [`codec`]: typed events as Avro in Confluent framing, with a schema registry that may be away.
 //! - [`migrate`]: the kit's tables, in schema `oncebox` of the service's database.
 
@@ -10,9 +11,11 @@ pub mod event;
 pub mod headers;
 pub mod message;
 pub mod migrations;
+pub mod outbox;
 
 pub use codec::{Codec, CodecError, DecodeError};
 pub use event::{Event, EventId, EventSchema};
 pub use headers::Headers;
 pub use message::Message;
 pub use migrations::migrate;
+pub use outbox::{Cause, Outbox, OutboxBatch, OutboxError, OutboxRow};

@@ -13,7 +13,9 @@ use sqlx::PgConnection;
 use telemetry::TraceContext;
 
 pub use batch::OutboxBatch;
-pub use row::{MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, MAX_RAW_PAYLOAD_BYTES, OutboxRow};
+pub use row::{
+    MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, MAX_RAW_PAYLOAD_BYTES, OutboxRow,
+};
 
 use crate::codec::{Codec, CodecError};
 use crate::event::{Event, EventId};
@@ -53,7 +55,11 @@ impl Cause {
 
     /// The beginning of a chain.
     pub fn root() -> Self {
-        Self { correlation: EventId::new().to_string(), causation: None, trace: TraceContext::root() }
+        Self {
+            correlation: EventId::new().to_string(),
+            causation: None,
+            trace: TraceContext::root(),
+        }
     }
 }
 
@@ -117,7 +123,11 @@ impl Outbox {
     /// An outbox for the service of that name (`order`), which becomes `/oncebox/order` in `ce_source`.
     /// `topic_prefix` comes before every topic; empty outside tests and shared clusters.
     pub fn new(codec: Codec, service: &str, topic_prefix: &str) -> Self {
-        Self { codec, source: format!("/oncebox/{service}"), topic_prefix: topic_prefix.to_owned() }
+        Self {
+            codec,
+            source: format!("/oncebox/{service}"),
+            topic_prefix: topic_prefix.to_owned(),
+        }
     }
 
     /// The codec that serialises this outbox's events.
@@ -131,7 +141,11 @@ impl Outbox {
     ///
     /// # Errors
     /// [`OutboxError`]; nothing was inserted then.
-    pub async fn append<E: Event>(&self, tx: &mut PgConnection, event: &E) -> Result<EventId, OutboxError> {
+    pub async fn append<E: Event>(
+        &self,
+        tx: &mut PgConnection,
+        event: &E,
+    ) -> Result<EventId, OutboxError> {
         self.append_caused(tx, event, &Cause::current()).await
     }
 
@@ -161,7 +175,11 @@ impl Outbox {
     ///
     /// # Errors
     /// [`OutboxError`] when something is too large, or the insert fails.
-    pub async fn append_raw(&self, tx: &mut PgConnection, row: OutboxRow) -> Result<(), OutboxError> {
+    pub async fn append_raw(
+        &self,
+        tx: &mut PgConnection,
+        row: OutboxRow,
+    ) -> Result<(), OutboxError> {
         let mut batch = self.batch();
         batch.push_raw(row)?;
         batch.insert(tx).await

@@ -18,14 +18,21 @@ pub struct OutboxBatch<'a> {
 
 impl<'a> OutboxBatch<'a> {
     pub(super) fn new(outbox: &'a Outbox) -> Self {
-        Self { outbox, rows: Vec::new() }
+        Self {
+            outbox,
+            rows: Vec::new(),
+        }
     }
 
     /// Serialises an event and adds it. Returns the id that it will have.
     ///
     /// # Errors
     /// [`OutboxError::Codec`] when it cannot be serialised, a size error when it is too large.
-    pub async fn push<E: Event>(&mut self, event: &E, cause: &Cause) -> Result<EventId, OutboxError> {
+    pub async fn push<E: Event>(
+        &mut self,
+        event: &E,
+        cause: &Cause,
+    ) -> Result<EventId, OutboxError> {
         let payload = self.outbox.codec.encode(event).await?;
         let event_id = EventId::new();
         let key = event.key();
@@ -108,7 +115,10 @@ fn event_headers<E: Event>(event_id: EventId, key: &str, source: &str, cause: &C
     headers.push(names::CE_TYPE, E::TYPE);
     headers.push(names::CE_SOURCE, source);
     headers.push(names::CE_SUBJECT, key);
-    headers.push(names::CE_TIME, Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true));
+    headers.push(
+        names::CE_TIME,
+        Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
+    );
     headers.push(names::CONTENT_TYPE, "application/avro");
     headers.push(names::TRACEPARENT, cause.trace.child().to_string());
     headers.push(names::CORRELATION_ID, cause.correlation.as_str());

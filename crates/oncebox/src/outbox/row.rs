@@ -42,16 +42,33 @@ impl OutboxRow {
         };
         let bytes = self.payload.as_ref().map_or(0, Bytes::len);
         if bytes > limit {
-            let key = self.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned()).unwrap_or_default();
-            return Err(OutboxError::PayloadTooLarge { event_type: event_type(), key, bytes, limit });
+            let key = self
+                .key
+                .as_deref()
+                .map(|key| String::from_utf8_lossy(key).into_owned())
+                .unwrap_or_default();
+            return Err(OutboxError::PayloadTooLarge {
+                event_type: event_type(),
+                key,
+                bytes,
+                limit,
+            });
         }
         let bytes = self.key.as_ref().map_or(0, Bytes::len);
         if bytes > MAX_KEY_BYTES {
-            return Err(OutboxError::KeyTooLarge { event_type: event_type(), bytes, limit: MAX_KEY_BYTES });
+            return Err(OutboxError::KeyTooLarge {
+                event_type: event_type(),
+                bytes,
+                limit: MAX_KEY_BYTES,
+            });
         }
         let bytes = self.headers.size_bytes();
         if bytes > MAX_HEADERS_BYTES {
-            return Err(OutboxError::HeadersTooLarge { event_type: event_type(), bytes, limit: MAX_HEADERS_BYTES });
+            return Err(OutboxError::HeadersTooLarge {
+                event_type: event_type(),
+                bytes,
+                limit: MAX_HEADERS_BYTES,
+            });
         }
         Ok(())
     }
