@@ -1,0 +1,192 @@
+//! What a handler says when it fails: how the failure is to be treated, by a stable code, for a person to read.
+
+use std::fmt;
+use std::panic::Location;
+
+/// What a failure means for the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// May pass: tried again, each try counted, dead-lettered after the last. What is unknown is transient.
+    Transient,
+    /// Trying again cannot help: dead-lettered at once.
+    Permanent,
+    /// The record cannot be understood: dead-lettered at once, byte for byte.
+    Poison,
+    /// Something that every record needs is away: the partition waits and nothing is counted (guarantee G8).
+    Outage,
+}
+
+impl ErrorClass {
+    /// The word for it in headers, tables and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::Poison => "poison",
+            Self::Outage => "outage",
+        }
+    }
+}
+
+impl fmt::Display for ErrorClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error type that knows how its cases are to be treated. Implement it for a handler's own error, and `?` does the rest.
+pub trait Classify: std::error::Error {
+    /// How this case is to be treated.
+    fn class(&self) -> ErrorClass;
+    /// Stable dotted code, for example `payment.merchant_account_missing`: what operators group failures by.
+    fn code(&self) -> &'static str;
+}
+
+/// A classified failure, with the place where `?` or [`Failure::new`] made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// How it is to be treated.
+    pub class: ErrorClass,
+    /// Stable code.
+    pub code: &'static str,
+    /// The error and its causes, for people.
+    pub message: String,
+    /// Source file and line.
+    pub site: String,
+}
+
+impl Failure {
+    /// A failure that has no error type of its own.
+    #[track_caller]
+    pub fn new(class: ErrorClass, code: &'static str, message: impl Into<String>) -> Self {
+        let site = Location::caller();
+        Self {
+            class,
+            code,
+            message: message.into(),
+            site: format!("{}:{}", site.file(), site.line()),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {})", self.message, self.code, self.class)
+    }
+}
+
+impl<E: Classify> From<E> for Failure {
+    #[track_caller]
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            let text = inner.to_string();
+            // Many errors repeat their cause in their own text.
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = inner.source();
+        }
+        Self::new(error.class(), error.code(), message)
+    }
+}
+
+impl Classify for sqlx::Error {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Io(_)
+            | Self::Tls(_)
+            | Self::PoolTimedOut
+            | Self::PoolClosed
+            | Self::WorkerCrashed => ErrorClass::Outage,
+            // 08: connection exception, 57P: shutting down or starting, 53300: too many connections (SQLSTATE, appendix A).
+            Self::Database(error) => match error.code().as_deref() {
+                Some(code)
+                    if code.starts_with("08") || code.starts_with("57P") || code == "53300" =>
+                {
+                    ErrorClass::Outage
+                }
+                _ => ErrorClass::Transient,
+            },
+            _ => ErrorClass::Transient,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self.class() {
+            ErrorClass::Outage => "database.away",
+            _ => "database.error",
+        }
+    }
+}
+
+impl Classify for crate::outbox::OutboxError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Database(error) => error.class(),
+            Self::Codec(crate::CodecError::SchemaId { source, .. }) if source.is_outage() => {
+                ErrorClass::Outage
+            }
+            // The same event is as large at the next try.
+            _ => ErrorClass::Permanent,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Database(error) => Classify::code(error),
+            other => other.code(),
+        }
+    }
+}
+
+impl Classify for crate::DecodeError {
+    fn class(&self) -> ErrorClass {
+        if self.is_outage() {
+            ErrorClass::Outage
+        } else {
+            ErrorClass::Poison
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        crate::DecodeError::code(self)
+    }
+}
+
+/// Why a batch failed. Whatever it did in the transaction is rolled back either way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatchFailure {
+    /// Which record is to blame is not known: the batch is taken apart.
+    Whole(Failure),
+    /// These records, by their index in the batch, are to blame; the others go through.
+    Records(Vec<(usize, Failure)>),
+}
+
+impl<E: Into<Failure>> From<E> for BatchFailure {
+    #[track_caller]
+    fn from(error: E) -> Self {
+        Self::Whole(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_knows_where_it_was_made() {
+        fn fails() -> Result<(), Failure> {
+            Err(sqlx::Error::PoolTimedOut)?;
+            Ok(())
+        }
+        let failure = fails().unwrap_err();
+        assert_eq!(
+            (failure.class, failure.code),
+            (ErrorClass::Outage, "database.away")
+        );
+        assert!(failure.site.contains("failure.rs:"), "{}", failure.site);
+    }
+}

@@ -1,0 +1,114 @@
+//! What a service implements to consume: a batch of records in one transaction, or one record at a time.
+
+use async_trait::async_trait;
+use sqlx::PgConnection;
+
+use crate::failure::{BatchFailure, Failure};
+use crate::message::Message;
+use crate::record::Delivery;
+
+/// Handles the fresh records of one partition, in order, in one database transaction.
+///
+/// The transaction also holds the inbox rows of these records and the events that they lead to, so effects happen
+/// once for each event id (guarantee G5). When it fails, everything is rolled back and the batch is taken apart.
+#[async_trait]
+pub trait BatchHandler: Send + Sync + 'static {
+    /// What the records decode to.
+    type Message: Message;
+
+    /// Work that must not hold a transaction open, such as calls of other systems.
+    ///
+    /// It may be repeated for the same record, also after it succeeded: it must be idempotent, and keep in the
+    /// database whatever [`BatchHandler::handle`] needs of its result.
+    ///
+    /// # Errors
+    /// As for [`BatchHandler::handle`].
+    async fn prepare(&self, batch: &[Delivery<Self::Message>]) -> Result<(), BatchFailure> {
+        let _ = batch;
+        Ok(())
+    }
+
+    /// The effects of the batch, in the caller's transaction: neither commit nor roll back.
+    ///
+    /// # Errors
+    /// [`BatchFailure`], with the class that says what happens to the record to blame.
+    async fn handle(
+        &self,
+        tx: &mut PgConnection,
+        batch: &[Delivery<Self::Message>],
+    ) -> Result<(), BatchFailure>;
+}
+
+/// Handles one record. Wrap it in [`Each`] where a [`BatchHandler`] is wanted.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// What the records decode to.
+    type Message: Message;
+
+    /// As [`BatchHandler::prepare`], for one record.
+    ///
+    /// # Errors
+    /// As for [`Handler::handle`].
+    async fn prepare(&self, delivery: &Delivery<Self::Message>) -> Result<(), Failure> {
+        let _ = delivery;
+        Ok(())
+    }
+
+    /// The effects of one record, in the caller's transaction: neither commit nor roll back.
+    ///
+    /// The telemetry context is the record's, so events appended meanwhile carry its correlation and cause.
+    ///
+    /// # Errors
+    /// [`Failure`], with the class that says what happens to the record.
+    async fn handle(
+        &self,
+        tx: &mut PgConnection,
+        delivery: &Delivery<Self::Message>,
+    ) -> Result<(), Failure>;
+}
+
+/// Makes a [`BatchHandler`] of a [`Handler`]: one record after the other, in the batch's transaction.
+#[derive(Debug, Clone)]
+pub struct Each<H>(pub H);
+
+#[async_trait]
+impl<H: Handler> BatchHandler for Each<H> {
+    type Message = H::Message;
+
+    async fn prepare(&self, batch: &[Delivery<Self::Message>]) -> Result<(), BatchFailure> {
+        for (index, delivery) in batch.iter().enumerate() {
+            in_context(delivery, self.0.prepare(delivery))
+                .await
+                .map_err(|failure| to_blame(index, failure))?;
+        }
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        tx: &mut PgConnection,
+        batch: &[Delivery<Self::Message>],
+    ) -> Result<(), BatchFailure> {
+        for (index, delivery) in batch.iter().enumerate() {
+            in_context(delivery, self.0.handle(&mut *tx, delivery))
+                .await
+                .map_err(|failure| to_blame(index, failure))?;
+        }
+        Ok(())
+    }
+}
+
+/// The records before it were not to blame, and those after it were not tried: only this one is known to fail.
+fn to_blame(index: usize, failure: Failure) -> BatchFailure {
+    BatchFailure::Records(vec![(index, failure)])
+}
+
+async fn in_context<M, F: Future>(delivery: &Delivery<M>, work: F) -> F::Output {
+    let cause = delivery.cause();
+    let context = telemetry::Context {
+        correlation: cause.correlation,
+        causation: cause.causation.map(|id| id.as_uuid()),
+        trace: cause.trace,
+    };
+    telemetry::context::scope(context, work).await
+}
