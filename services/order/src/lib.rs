@@ -1,1 +1,3 @@
 //! Orders: HTTP submission and the saga that carries each to its verdict.
+
+pub mod domain;
