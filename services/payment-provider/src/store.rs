@@ -28,10 +28,15 @@ impl Book {
     pub fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let mut ledger = Ledger::default();
         let file = match path {
-            Some(path) => Some(LedgerFile::open(path, |entry| ledger.apply(entry)).with_context(|| format!("ledger file {}", path.display()))?),
+            Some(path) => Some(
+                LedgerFile::open(path, |entry| ledger.apply(entry))
+                    .with_context(|| format!("ledger file {}", path.display()))?,
+            ),
             None => None,
         };
-        Ok(Self { pages: Mutex::new(Pages { ledger, file }) })
+        Ok(Self {
+            pages: Mutex::new(Pages { ledger, file }),
+        })
     }
 
     /// The lock is held for a decision and one short write, never across an await: deciding and recording are one step,

@@ -1,1 +1,3 @@
 //! Payments: pre-authorise, capture and void against the provider, once.
+
+pub mod domain;

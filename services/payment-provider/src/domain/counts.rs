@@ -26,7 +26,10 @@ impl Counts {
     }
 
     pub fn highest(&self) -> u64 {
-        self.authorize.max(self.capture).max(self.void).max(self.refund)
+        self.authorize
+            .max(self.capture)
+            .max(self.void)
+            .max(self.refund)
     }
 }
 

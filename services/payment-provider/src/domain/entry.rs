@@ -27,7 +27,9 @@ impl Operation {
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|operation| operation.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|operation| operation.name() == name)
     }
 }
 
@@ -35,10 +37,21 @@ impl Operation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "snake_case")]
 pub enum Work {
-    Authorize { amount_minor: Amount, currency: Currency, token: String, reference: String },
-    Capture { authorization_id: String },
-    Void { authorization_id: String },
-    Refund { authorization_id: String },
+    Authorize {
+        amount_minor: Amount,
+        currency: Currency,
+        token: String,
+        reference: String,
+    },
+    Capture {
+        authorization_id: String,
+    },
+    Void {
+        authorization_id: String,
+    },
+    Refund {
+        authorization_id: String,
+    },
 }
 
 impl Work {
@@ -55,7 +68,9 @@ impl Work {
     pub fn authorization_id(&self) -> Option<&str> {
         match self {
             Self::Authorize { .. } => None,
-            Self::Capture { authorization_id } | Self::Void { authorization_id } | Self::Refund { authorization_id } => Some(authorization_id),
+            Self::Capture { authorization_id }
+            | Self::Void { authorization_id }
+            | Self::Refund { authorization_id } => Some(authorization_id),
         }
     }
 }
@@ -72,7 +87,10 @@ pub struct Decline {
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
     /// The work was done now, once. `id` names the effect; for an authorisation it is the authorisation's own.
-    Done { id: String, declined: Option<Decline> },
+    Done {
+        id: String,
+        declined: Option<Decline>,
+    },
     /// The key was seen before: the stored answer again, nothing done.
     Repeated,
     /// Answered 500, nothing done.

@@ -51,26 +51,45 @@ impl Ledger {
     /// What a call would come to. `id` becomes the effect's name if there is one.
     pub fn decide(&self, key: &str, work: &Work, id: String) -> Result<Answer, Refusal> {
         if let Some(entry) = self.effect(key) {
-            return if entry.work == *work { Ok(Answer::Repeated) } else { Err(Refusal::KeyReused) };
+            return if entry.work == *work {
+                Ok(Answer::Repeated)
+            } else {
+                Err(Refusal::KeyReused)
+            };
         }
         let script = self.script(work)?;
         if self.tries(key).failed < script.failures() {
             return Ok(Answer::Failed);
         }
         let Some(authorization_id) = work.authorization_id() else {
-            return Ok(Answer::Done { id, declined: decline(&script) });
+            return Ok(Answer::Done {
+                id,
+                declined: decline(&script),
+            });
         };
-        let state = self.authorizations.get(authorization_id).ok_or(Refusal::NoSuchAuthorization)?.state;
-        if state.permits(work.operation()) { Ok(Answer::Done { id, declined: None }) } else { Err(Refusal::Conflict(state)) }
+        let state = self
+            .authorizations
+            .get(authorization_id)
+            .ok_or(Refusal::NoSuchAuthorization)?
+            .state;
+        if state.permits(work.operation()) {
+            Ok(Answer::Done { id, declined: None })
+        } else {
+            Err(Refusal::Conflict(state))
+        }
     }
 
     /// The script that governs this work: that of the token it carries, or of the authorisation it is about.
     pub fn script(&self, work: &Work) -> Result<Script, Refusal> {
         match work {
             Work::Authorize { token, .. } => Ok(Script::parse(token)),
-            Work::Capture { authorization_id } | Work::Void { authorization_id } | Work::Refund { authorization_id } => {
-                self.authorizations.get(authorization_id).map(|known| known.script.clone()).ok_or(Refusal::NoSuchAuthorization)
-            }
+            Work::Capture { authorization_id }
+            | Work::Void { authorization_id }
+            | Work::Refund { authorization_id } => self
+                .authorizations
+                .get(authorization_id)
+                .map(|known| known.script.clone())
+                .ok_or(Refusal::NoSuchAuthorization),
         }
     }
 
@@ -81,7 +100,9 @@ impl Ledger {
         tries.calls += 1;
         tries.failed += u32::from(entry.answer == Answer::Failed);
 
-        let Some((reference, effect)) = change(&mut self.authorizations, &entry) else { return };
+        let Some((reference, effect)) = change(&mut self.authorizations, &entry) else {
+            return;
+        };
         let operation = entry.work.operation();
         let order = self.orders.entry(reference).or_default();
         for tally in [&mut order.tally, &mut self.totals] {
@@ -100,7 +121,9 @@ impl Ledger {
 
     /// The effect that a key had, if it had one.
     pub fn effect(&self, key: &str) -> Option<&Entry> {
-        self.tries(key).effect.and_then(|position| self.history.get(position))
+        self.tries(key)
+            .effect
+            .and_then(|position| self.history.get(position))
     }
 
     /// How often a key was called.
@@ -119,13 +142,24 @@ impl Ledger {
             (Answer::Done { id, .. }, None) => id,
             _ => return None,
         };
-        self.authorizations.get_key_value(id).map(|(id, authorization)| (id.as_str(), authorization))
+        self.authorizations
+            .get_key_value(id)
+            .map(|(id, authorization)| (id.as_str(), authorization))
     }
 
     /// What happened to one order, oldest first. An order that nobody asked for has an empty tally.
     pub fn order(&self, reference: &str) -> (Tally, Vec<&Entry>) {
-        let Some(order) = self.orders.get(reference) else { return (Tally::default(), Vec::new()) };
-        (order.tally, order.effects.iter().filter_map(|position| self.history.get(*position)).collect())
+        let Some(order) = self.orders.get(reference) else {
+            return (Tally::default(), Vec::new());
+        };
+        (
+            order.tally,
+            order
+                .effects
+                .iter()
+                .filter_map(|position| self.history.get(*position))
+                .collect(),
+        )
     }
 
     /// All orders together.
@@ -135,30 +169,62 @@ impl Ledger {
 
     /// Orders for which an operation had its effect more than once: what must never be.
     pub fn doubled(&self) -> Vec<&str> {
-        self.orders.iter().filter(|(_, order)| order.tally.effects.highest() > 1).map(|(name, _)| name.as_str()).collect()
+        self.orders
+            .iter()
+            .filter(|(_, order)| order.tally.effects.highest() > 1)
+            .map(|(name, _)| name.as_str())
+            .collect()
     }
 }
 
 /// The order that an entry is about, and its effect on the authorisation, which is made here.
-fn change(authorizations: &mut HashMap<String, Authorization>, entry: &Entry) -> Option<(String, Option<Effect>)> {
+fn change(
+    authorizations: &mut HashMap<String, Authorization>,
+    entry: &Entry,
+) -> Option<(String, Option<Effect>)> {
     let operation = entry.work.operation();
-    if let Work::Authorize { amount_minor, currency, token, reference } = &entry.work {
-        let Answer::Done { id, declined } = &entry.answer else { return Some((reference.clone(), None)) };
+    if let Work::Authorize {
+        amount_minor,
+        currency,
+        token,
+        reference,
+    } = &entry.work
+    {
+        let Answer::Done { id, declined } = &entry.answer else {
+            return Some((reference.clone(), None));
+        };
         let declined = declined.is_some();
         let authorization = Authorization {
             reference: reference.clone(),
             amount: *amount_minor,
             currency: currency.clone(),
             script: Script::parse(token),
-            state: if declined { State::Declined } else { State::Authorized },
+            state: if declined {
+                State::Declined
+            } else {
+                State::Authorized
+            },
         };
         authorizations.insert(id.clone(), authorization);
-        return Some((reference.clone(), Some(Effect { operation, declined, amount: *amount_minor, before: None })));
+        return Some((
+            reference.clone(),
+            Some(Effect {
+                operation,
+                declined,
+                amount: *amount_minor,
+                before: None,
+            }),
+        ));
     }
     let authorization = authorizations.get_mut(entry.work.authorization_id()?)?;
     let effect = matches!(entry.answer, Answer::Done { .. }).then(|| {
         let before = std::mem::replace(&mut authorization.state, State::after(operation));
-        Effect { operation, declined: false, amount: authorization.amount, before: Some(before) }
+        Effect {
+            operation,
+            declined: false,
+            amount: authorization.amount,
+            before: Some(before),
+        }
     });
     Some((authorization.reference.clone(), effect))
 }
@@ -166,10 +232,16 @@ fn change(authorizations: &mut HashMap<String, Authorization>, entry: &Entry) ->
 fn decline(script: &Script) -> Option<Decline> {
     let (code, reason) = match script {
         Script::Decline => ("card_declined", "the issuer declined the payment"),
-        Script::Unknown => ("token_unknown", "this provider did not issue the payment token; test tokens start with tok_"),
+        Script::Unknown => (
+            "token_unknown",
+            "this provider did not issue the payment token; test tokens start with tok_",
+        ),
         _ => return None,
     };
-    Some(Decline { code: code.to_owned(), reason: reason.to_owned() })
+    Some(Decline {
+        code: code.to_owned(),
+        reason: reason.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -31,7 +31,11 @@ impl Script {
         match (name, argument) {
             ("approved", "") => Some(Self::Approve),
             ("declined", "") => Some(Self::Decline),
-            ("timeout", list) => list.split('_').map(Operation::parse).collect::<Option<_>>().map(Self::LoseAnswer),
+            ("timeout", list) => list
+                .split('_')
+                .map(Operation::parse)
+                .collect::<Option<_>>()
+                .map(Self::LoseAnswer),
             ("error", times) => times.parse().ok().map(Self::Fail),
             ("slow", ms) => ms.parse().ok().map(Duration::from_millis).map(Self::Slow),
             _ => None,
@@ -39,11 +43,19 @@ impl Script {
     }
 
     pub fn failures(&self) -> u32 {
-        if let Self::Fail(times) = self { *times } else { 0 }
+        if let Self::Fail(times) = self {
+            *times
+        } else {
+            0
+        }
     }
 
     pub fn delay(&self) -> Duration {
-        if let Self::Slow(delay) = self { *delay } else { Duration::ZERO }
+        if let Self::Slow(delay) = self {
+            *delay
+        } else {
+            Duration::ZERO
+        }
     }
 
     pub fn loses_answer(&self, operation: Operation) -> bool {
@@ -60,7 +72,10 @@ mod tests {
         assert_eq!(Script::parse("tok_approved"), Script::Approve);
         assert_eq!(Script::parse("tok_declined"), Script::Decline);
         assert_eq!(Script::parse("tok_error_3").failures(), 3);
-        assert_eq!(Script::parse("tok_slow_250").delay(), Duration::from_millis(250));
+        assert_eq!(
+            Script::parse("tok_slow_250").delay(),
+            Duration::from_millis(250)
+        );
         let lost = Script::parse("tok_timeout_authorize_capture");
         assert!(lost.loses_answer(Operation::Authorize) && lost.loses_answer(Operation::Capture));
         assert!(!lost.loses_answer(Operation::Void));
@@ -68,7 +83,16 @@ mod tests {
 
     #[test]
     fn anything_else_is_unknown() {
-        for token in ["", "tok_", "tok_timeout_", "tok_timeout_fly", "tok_error_", "tok_error_-1", "4111111111111111", "tok_approved_twice"] {
+        for token in [
+            "",
+            "tok_",
+            "tok_timeout_",
+            "tok_timeout_fly",
+            "tok_error_",
+            "tok_error_-1",
+            "4111111111111111",
+            "tok_approved_twice",
+        ] {
             assert_eq!(Script::parse(token), Script::Unknown, "{token}");
         }
     }

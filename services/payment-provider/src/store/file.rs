@@ -20,28 +20,45 @@ impl LedgerFile {
     /// Opens or makes the file and hands over each entry in it, oldest first. A line cut off by a kill in the middle of
     /// its write is dropped: its call was never answered. A damaged line elsewhere is an error that names it.
     pub fn open(path: &Path, mut entry: impl FnMut(Entry)) -> anyhow::Result<Self> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path).context("cannot be opened")?;
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .context("cannot be opened")?;
         let mut reader = BufReader::new(&file);
         let (mut line, mut number, mut whole) = (Vec::new(), 0u64, 0u64);
         loop {
             line.clear();
             number += 1;
-            let length = reader.read_until(b'\n', &mut line).context("cannot be read")?;
+            let length = reader
+                .read_until(b'\n', &mut line)
+                .context("cannot be read")?;
             if length == 0 || line.last() != Some(&b'\n') {
                 break;
             }
             match serde_json::from_slice(&line) {
                 Ok(parsed) => entry(parsed),
-                Err(error) => bail!("line {number} is not an entry of this ledger: {error}; mend the line or remove the file"),
+                Err(error) => bail!(
+                    "line {number} is not an entry of this ledger: {error}; mend the line or remove the file"
+                ),
             }
             whole += length as u64;
         }
         if !line.is_empty() {
-            tracing::warn!(line = number, "dropped an unfinished line at the end of the ledger file");
-            file.set_len(whole).context("cannot be cut to its last whole line")?;
+            tracing::warn!(
+                line = number,
+                "dropped an unfinished line at the end of the ledger file"
+            );
+            file.set_len(whole)
+                .context("cannot be cut to its last whole line")?;
         }
         Ok(Self { file })
     }
@@ -68,12 +85,33 @@ mod tests {
             token: "tok_declined".into(),
             reference: "order-1".into(),
         };
-        let declined = Some(Decline { code: "card_declined".into(), reason: "no".into() });
-        let entry = |key: &str, work: Work, answer| Entry { at: DateTime::UNIX_EPOCH, key: key.into(), work, answer };
+        let declined = Some(Decline {
+            code: "card_declined".into(),
+            reason: "no".into(),
+        });
+        let entry = |key: &str, work: Work, answer| Entry {
+            at: DateTime::UNIX_EPOCH,
+            key: key.into(),
+            work,
+            answer,
+        };
         vec![
             entry("a", authorize.clone(), Answer::Failed),
-            entry("a", authorize, Answer::Done { id: "auth_1".into(), declined }),
-            entry("c", Work::Capture { authorization_id: "auth_1".into() }, Answer::Refused),
+            entry(
+                "a",
+                authorize,
+                Answer::Done {
+                    id: "auth_1".into(),
+                    declined,
+                },
+            ),
+            entry(
+                "c",
+                Work::Capture {
+                    authorization_id: "auth_1".into(),
+                },
+                Answer::Refused,
+            ),
         ]
     }
 
@@ -88,11 +126,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/ledger.jsonl");
         let mut file = LedgerFile::open(&path, |_| ()).unwrap();
-        entries().iter().for_each(|entry| file.append(entry).unwrap());
+        entries()
+            .iter()
+            .for_each(|entry| file.append(entry).unwrap());
         file.file.write_all(b"{\"at\":\"2026-01-0").unwrap();
 
         assert_eq!(read(&path).unwrap(), entries());
-        LedgerFile::open(&path, |_| ()).unwrap().append(&entries()[0]).unwrap();
+        LedgerFile::open(&path, |_| ())
+            .unwrap()
+            .append(&entries()[0])
+            .unwrap();
         assert_eq!(read(&path).unwrap().len(), 4);
     }
 
