@@ -1,1 +1,3 @@
 //! Stock: levels, reservations, and the ledger that answers a repeated command.
+
+pub mod domain;
