@@ -65,7 +65,7 @@ pub struct Line {
 /// One thing that is wrong with a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// Where: a JSON pointer as a URI fragment, `#/lines/0/quantity`.
+    /// Where: a JSON pointer (RFC 6901), `/lines/0/quantity`.
     pub pointer: String,
     /// What, for people to read.
     pub detail: String,
@@ -86,25 +86,25 @@ impl Submission {
             "email",
             "payment",
         ];
-        let Some(root) = reader.object(body, "#", &known) else {
+        let Some(root) = reader.object(body, "", &known) else {
             return Err(reader.errors);
         };
         let customer = reader
-            .text(root, "#", "customer_id")
-            .and_then(|text| reader.accept("#/customer_id", CustomerId::parse(text)));
-        let currency = reader.text(root, "#", "currency").and_then(|code| {
+            .text(root, "", "customer_id")
+            .and_then(|text| reader.accept("/customer_id", CustomerId::parse(text)));
+        let currency = reader.text(root, "", "currency").and_then(|code| {
             let found = Currency::parse(code).ok_or_else(|| {
                 format!("{code:?} is not a currency: give its three-letter code of ISO 4217, such as EUR")
             });
-            reader.accept("#/currency", found)
+            reader.accept("/currency", found)
         });
         let lines = lines(&mut reader, root);
         let total = lines.as_ref().and_then(|lines| sum(&mut reader, lines));
-        if let (Some(stated), Some(total)) = (reader.whole(root, "#", "total_minor", false), total)
+        if let (Some(stated), Some(total)) = (reader.whole(root, "", "total_minor", false), total)
             && stated != total.minor()
         {
             reader.wrong(
-                "#/total_minor",
+                "/total_minor",
                 format!(
                     "is {stated}, but the lines add up to {}; it may be left out",
                     total.minor()
@@ -112,8 +112,8 @@ impl Submission {
             );
         }
         let email = reader
-            .optional_text(root, "#", "email")
-            .and_then(|address| reader.accept("#/email", email::check(address)));
+            .optional_text(root, "", "email")
+            .and_then(|address| reader.accept("/email", email::check(address)));
         let payment_token = token(&mut reader, root);
         match (customer, currency, lines, total, payment_token) {
             (Some(customer), Some(currency), Some(lines), Some(total), Some(payment_token))
@@ -135,12 +135,12 @@ impl Submission {
 
 /// The lines, or nothing when any of them is wrong.
 fn lines(reader: &mut Reader, root: &serde_json::Map<String, Value>) -> Option<Vec<Line>> {
-    let items = reader.array(root, "#", "lines")?;
+    let items = reader.array(root, "", "lines")?;
     if items.is_empty() {
-        reader.wrong("#/lines", "an order needs at least one line");
+        reader.wrong("/lines", "an order needs at least one line");
     } else if items.len() > LINES_MAX {
         reader.wrong(
-            "#/lines",
+            "/lines",
             format!(
                 "has {} lines, and at most {LINES_MAX} are allowed",
                 items.len()
@@ -151,11 +151,11 @@ fn lines(reader: &mut Reader, root: &serde_json::Map<String, Value>) -> Option<V
     let mut first_at = HashMap::new();
     let mut lines = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
-        let line = line(reader, &format!("#/lines/{at}"), item);
+        let line = line(reader, &format!("/lines/{at}"), item);
         if let Some(name) = item.get("product").and_then(Value::as_str) {
             if let Some(first) = first_at.get(name) {
                 reader.wrong(
-                    format!("#/lines/{at}/product"),
+                    format!("/lines/{at}/product"),
                     format!("{name:?} is in line {first} already: order a product once, with the quantity of all"),
                 );
             } else {
@@ -206,14 +206,14 @@ fn sum(reader: &mut Reader, lines: &[Line]) -> Option<Money> {
         // A line that overflows by itself is reported at the line.
         let amount = line.unit_price.times(line.quantity)?;
         let Some(sum) = total.plus(amount) else {
-            reader.wrong("#/lines", "add up to more than an amount can be");
+            reader.wrong("/lines", "add up to more than an amount can be");
             return None;
         };
         total = sum;
     }
     if total == Money::ZERO {
         reader.wrong(
-            "#/lines",
+            "/lines",
             "add up to nothing, and there is nothing to pay then",
         );
         return None;
@@ -222,9 +222,9 @@ fn sum(reader: &mut Reader, lines: &[Line]) -> Option<Money> {
 }
 
 fn token(reader: &mut Reader, root: &serde_json::Map<String, Value>) -> Option<PaymentToken> {
-    let payment = reader.required(root, "#", "payment")?;
-    let payment = reader.object(payment, "#/payment", &["token"])?;
-    let token = reader.text(payment, "#/payment", "token")?;
+    let payment = reader.required(root, "", "payment")?;
+    let payment = reader.object(payment, "/payment", &["token"])?;
+    let token = reader.text(payment, "/payment", "token")?;
     let allowed =
         (1..=TOKEN_MAX).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
     let checked = if allowed {
@@ -235,7 +235,7 @@ fn token(reader: &mut Reader, root: &serde_json::Map<String, Value>) -> Option<P
             "must have 1 to {TOKEN_MAX} visible ASCII characters"
         ))
     };
-    reader.accept("#/payment/token", checked)
+    reader.accept("/payment/token", checked)
 }
 
 #[cfg(test)]

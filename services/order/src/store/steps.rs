@@ -49,7 +49,7 @@ impl Steps {
             .push(step.cause.causation.map(|id| id.as_uuid()));
         self.types.push(step.source.event_type());
         self.correlations.push(step.cause.correlation.clone());
-        self.traces.push(step.cause.trace.trace_id().to_string());
+        self.traces.push(step.cause.trace.trace_id());
     }
 
     /// Inserts them all, as having happened `at`.

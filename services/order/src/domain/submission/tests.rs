@@ -59,53 +59,53 @@ fn total_and_email_may_be_left_out_or_null() {
 fn each_rule_points_at_its_place() {
     let most = i64::MAX;
     let cases = [
-        ("/customer_id", json!(""), "#/customer_id"),
-        ("/customer_id", json!("a b"), "#/customer_id"),
-        ("/customer_id", json!("x".repeat(65)), "#/customer_id"),
-        ("/customer_id", json!(7), "#/customer_id"),
-        ("/currency", json!("XXX"), "#/currency"),
-        ("/currency", json!("eur"), "#/currency"),
-        ("/lines", json!([]), "#/lines"),
-        ("/lines", json!({}), "#/lines"),
-        ("/lines", Value::Null, "#/lines"),
+        ("/customer_id", json!(""), "/customer_id"),
+        ("/customer_id", json!("a b"), "/customer_id"),
+        ("/customer_id", json!("x".repeat(65)), "/customer_id"),
+        ("/customer_id", json!(7), "/customer_id"),
+        ("/currency", json!("XXX"), "/currency"),
+        ("/currency", json!("eur"), "/currency"),
+        ("/lines", json!([]), "/lines"),
+        ("/lines", json!({}), "/lines"),
+        ("/lines", Value::Null, "/lines"),
         (
             "/lines",
             json!([{"product": "gift", "quantity": 1, "unit_price_minor": 0}]),
-            "#/lines",
+            "/lines",
         ),
-        ("/lines/0", json!("mug"), "#/lines/0"),
-        ("/lines/0/product", json!("tea/green"), "#/lines/0/product"),
-        ("/lines/1/product", json!("mug"), "#/lines/1/product"),
-        ("/lines/0/quantity", json!(0), "#/lines/0/quantity"),
-        ("/lines/0/quantity", json!(-1), "#/lines/0/quantity"),
-        ("/lines/0/quantity", json!(10_001), "#/lines/0/quantity"),
-        ("/lines/0/quantity", json!(1.5), "#/lines/0/quantity"),
-        ("/lines/0/quantity", json!("2"), "#/lines/0/quantity"),
-        ("/lines/0/quantity", json!(u64::MAX), "#/lines/0/quantity"),
+        ("/lines/0", json!("mug"), "/lines/0"),
+        ("/lines/0/product", json!("tea/green"), "/lines/0/product"),
+        ("/lines/1/product", json!("mug"), "/lines/1/product"),
+        ("/lines/0/quantity", json!(0), "/lines/0/quantity"),
+        ("/lines/0/quantity", json!(-1), "/lines/0/quantity"),
+        ("/lines/0/quantity", json!(10_001), "/lines/0/quantity"),
+        ("/lines/0/quantity", json!(1.5), "/lines/0/quantity"),
+        ("/lines/0/quantity", json!("2"), "/lines/0/quantity"),
+        ("/lines/0/quantity", json!(u64::MAX), "/lines/0/quantity"),
         (
             "/lines/0/unit_price_minor",
             json!(-450),
-            "#/lines/0/unit_price_minor",
+            "/lines/0/unit_price_minor",
         ),
         (
             "/lines/0/unit_price_minor",
             json!(most),
-            "#/lines/0/unit_price_minor",
+            "/lines/0/unit_price_minor",
         ),
-        ("/total_minor", json!(901), "#/total_minor"),
-        ("/total_minor", json!(9.0), "#/total_minor"),
-        ("/email", json!("nobody"), "#/email"),
-        ("/email", json!("a@b"), "#/email"),
-        ("/email", json!("a b@example.com"), "#/email"),
+        ("/total_minor", json!(901), "/total_minor"),
+        ("/total_minor", json!(9.0), "/total_minor"),
+        ("/email", json!("nobody"), "/email"),
+        ("/email", json!("a@b"), "/email"),
+        ("/email", json!("a b@example.com"), "/email"),
         (
             "/email",
             json!("a@example.com\r\nBcc: b@example.com"),
-            "#/email",
+            "/email",
         ),
-        ("/payment", json!({}), "#/payment/token"),
-        ("/payment", Value::Null, "#/payment"),
-        ("/payment/token", json!(""), "#/payment/token"),
-        ("/payment/token", json!("tok en"), "#/payment/token"),
+        ("/payment", json!({}), "/payment/token"),
+        ("/payment", Value::Null, "/payment"),
+        ("/payment/token", json!(""), "/payment/token"),
+        ("/payment/token", json!("tok en"), "/payment/token"),
     ];
     for (pointer, value, wanted) in cases {
         assert_eq!(
@@ -123,7 +123,7 @@ fn a_sum_that_overflows_is_an_error_of_the_lines() {
         {"product": "a", "quantity": 1, "unit_price_minor": half},
         {"product": "b", "quantity": 1, "unit_price_minor": half},
     ]);
-    assert_eq!(changed("/lines", lines), ["#/lines"]);
+    assert_eq!(changed("/lines", lines), ["/lines"]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn lines_are_counted() {
     body["lines"] = lines(LINES_MAX);
     assert!(Submission::parse(&body).is_ok());
     body["lines"] = lines(LINES_MAX + 1);
-    assert_eq!(pointers(&body), ["#/lines"]);
+    assert_eq!(pointers(&body), ["/lines"]);
 }
 
 #[test]
@@ -156,20 +156,20 @@ fn everything_is_reported_at_once() {
     assert_eq!(
         found,
         [
-            "#/a~1b~0c",
-            "#/currency",
-            "#/customer_id",
-            "#/email",
-            "#/lines/0/quantity",
-            "#/lines/0/unit_price_minor",
-            "#/lines/1/colour",
-            "#/lines/1/product",
-            "#/payment",
+            "/a~1b~0c",
+            "/currency",
+            "/customer_id",
+            "/email",
+            "/lines/0/quantity",
+            "/lines/0/unit_price_minor",
+            "/lines/1/colour",
+            "/lines/1/product",
+            "/payment",
         ]
     );
 }
 
 #[test]
 fn a_body_that_is_no_object_is_one_error() {
-    assert_eq!(pointers(&json!([])), ["#"]);
+    assert_eq!(pointers(&json!([])), [""]);
 }
