@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use super::{InvalidProduct, OrderId, Product};
 
-/// Units of a product in one order: at least 1.
+/// The most units of one product that one order can want: what the answer's field holds.
+pub const MAX_UNITS: i64 = i32::MAX as i64;
+
+/// Units of a product in one order: from 1 to [`MAX_UNITS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Quantity(i64);
 
 impl Quantity {
-    /// `None` unless `units` is positive.
+    /// `None` unless `units` is within bounds.
     pub fn new(units: i64) -> Option<Self> {
-        (units > 0).then_some(Self(units))
+        (1..=MAX_UNITS).contains(&units).then_some(Self(units))
     }
 
     pub fn units(self) -> i64 {
@@ -30,13 +33,15 @@ pub enum InvalidCommand {
     NoLines,
     #[error("line {line}: {reason}")]
     Product { line: usize, reason: InvalidProduct },
-    #[error("line {line}: the quantity of {product} is {quantity}, it must be positive")]
+    #[error(
+        "line {line}: the quantity of {product} is {quantity}, it must be from 1 to {MAX_UNITS}"
+    )]
     Quantity {
         line: usize,
         product: Product,
         quantity: i64,
     },
-    #[error("line {line}: the quantities of {product} add up to more than can be counted")]
+    #[error("line {line}: the quantities of {product} add up to more than {MAX_UNITS}")]
     TooMany { line: usize, product: Product },
 }
 
@@ -57,10 +62,10 @@ impl Lines {
                 });
             };
             let before = wanted.get(&product).map_or(0, |quantity| quantity.units());
-            let Some(sum) = before.checked_add(units.units()) else {
+            let Some(sum) = Quantity::new(before + units.units()) else {
                 return Err(InvalidCommand::TooMany { line, product });
             };
-            wanted.insert(product, Quantity(sum));
+            wanted.insert(product, sum);
         }
         if wanted.is_empty() {
             return Err(InvalidCommand::NoLines);
@@ -126,14 +131,14 @@ mod tests {
         assert_eq!(lines, [("mug", 1), ("tea", 5)]);
 
         assert_eq!(Lines::parse([]), Err(InvalidCommand::NoLines));
-        for quantity in [0, -1] {
+        for quantity in [0, -1, MAX_UNITS + 1] {
             assert!(matches!(
                 Lines::parse([("tea", 1), ("mug", quantity)]),
                 Err(InvalidCommand::Quantity { line: 1, .. })
             ));
         }
         assert!(matches!(
-            Lines::parse([("tea", i64::MAX), ("tea", 1)]),
+            Lines::parse([("tea", MAX_UNITS), ("tea", 1)]),
             Err(InvalidCommand::TooMany { line: 1, .. })
         ));
         assert!(matches!(

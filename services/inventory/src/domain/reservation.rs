@@ -48,4 +48,9 @@ impl State {
             Self::Released => "released",
         }
     }
+
+    /// Whether a command can still move stock because of it.
+    pub fn can_move(&self) -> bool {
+        matches!(self, Self::Reserved | Self::Committed)
+    }
 }
