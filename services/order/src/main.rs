@@ -1,2 +1,17 @@
 //! Orders: HTTP submission and the saga that carries each to its verdict.
-fn main() {}
+
+use order::{DEFAULTS, SERVICE, Settings, VERSION};
+use settings::{Cli, Command};
+
+const ABOUT: &str =
+    "Takes orders over HTTP and carries each through stock and payment to its verdict.";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse_for(SERVICE, VERSION, ABOUT, DEFAULTS);
+    let settings: Settings = cli.settings();
+    match cli.command() {
+        Command::Serve => order::run(settings, http_kit::shutdown::token()).await,
+        Command::Migrate => order::migrate(&settings).await,
+    }
+}

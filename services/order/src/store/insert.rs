@@ -8,12 +8,13 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::progress::{ProgressError, Source};
+use super::read::OrderRow;
 use super::steps::{Step, Steps};
 use crate::domain::saga::{Command, start};
 use crate::domain::{OrderId, Submission};
 
 /// Inserts the order, the first entry of its timeline, `OrderPlaced` and `ReserveStock`, all in the
-/// caller's transaction.
+/// caller's transaction. Returns the order as it is stored.
 pub async fn insert(
     tx: &mut PgConnection,
     outbox: &Outbox,
@@ -21,7 +22,7 @@ pub async fn insert(
     submission: &Submission,
     cause: &Cause,
     now: DateTime<Utc>,
-) -> Result<(), ProgressError> {
+) -> Result<OrderRow, ProgressError> {
     let first = start();
     let order_id = id.as_uuid();
     let status = first.saga.status().as_str();
@@ -44,10 +45,12 @@ pub async fn insert(
             })
             .collect(),
     };
-    sqlx::query(
+    let row = sqlx::query_as::<_, OrderRow>(
         "insert into orders (order_id, customer_id, status, verdict, stock, payment, currency, total_minor, \
                 email, lines, payment_token, correlation, version, placed_at, updated_at) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $13)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $13) \
+         returning order_id, customer_id, status, verdict, stock, payment, currency, total_minor, \
+                email, lines, reason_code, reason, correlation, version, placed_at, updated_at, decided_at",
     )
     .bind(order_id)
     .bind(submission.customer.as_str())
@@ -62,7 +65,7 @@ pub async fn insert(
     .bind(submission.payment_token.reveal())
     .bind(&cause.correlation)
     .bind(now)
-    .execute(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
     let mut steps = Steps::default();
     steps.push(Step {
@@ -89,5 +92,5 @@ pub async fn insert(
     events.push(&placed, cause).await?;
     events.push(&reserve, cause).await?;
     events.insert(tx).await?;
-    Ok(())
+    Ok(row)
 }

@@ -30,6 +30,8 @@ pub struct LockedOrder {
     pub version: i64,
     /// When it was accepted.
     pub placed_at: chrono::DateTime<chrono::Utc>,
+    /// The correlation id of the request that placed it.
+    pub correlation: String,
 }
 
 /// A stored order that this version cannot read: another version, or a hand, wrote it.
@@ -65,7 +67,7 @@ pub type Locked = HashMap<Uuid, LockedOrder>;
 pub async fn lock(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Locked, sqlx::Error> {
     let rows: Vec<LockedOrder> = sqlx::query_as(
         "select order_id, customer_id, status, verdict, stock, payment, currency, total_minor, email, \
-                payment_token, version, placed_at \
+                payment_token, version, placed_at, correlation \
          from orders where order_id = any($1) order by order_id for update",
     )
     .bind(ids)
@@ -85,7 +87,7 @@ pub async fn lock_stale(
     // compared row by row, among orders that are few because each ends soon.
     let rows: Vec<LockedOrder> = sqlx::query_as(
         "select order_id, customer_id, status, verdict, stock, payment, currency, total_minor, email, \
-                payment_token, version, placed_at \
+                payment_token, version, placed_at, correlation \
          from orders where verdict = 'pending' and placed_at <= $1 and updated_at <= $1 \
          order by placed_at limit $2 for update skip locked",
     )
@@ -103,18 +105,26 @@ fn by_id(rows: Vec<LockedOrder>) -> Locked {
 impl LockedOrder {
     /// Where its saga stands.
     pub fn saga(&self) -> Result<Saga, UnreadableOrder> {
-        let order = self.order_id;
-        let unknown = |column, value: &str| UnreadableOrder::Name {
-            order,
-            column,
-            value: value.to_owned(),
-        };
-        Saga::from_parts(
-            Status::parse(&self.status).ok_or_else(|| unknown("status", &self.status))?,
-            Verdict::parse(&self.verdict).ok_or_else(|| unknown("verdict", &self.verdict))?,
-            StockLeg::parse(&self.stock).ok_or_else(|| unknown("stock", &self.stock))?,
-            PaymentLeg::parse(&self.payment).ok_or_else(|| unknown("payment", &self.payment))?,
+        saga(
+            self.order_id,
+            [&self.status, &self.verdict, &self.stock, &self.payment],
         )
-        .map_err(|source| UnreadableOrder::State { order, source })
     }
+}
+
+/// The saga behind the columns status, verdict, stock and payment.
+pub(super) fn saga(order: Uuid, columns: [&str; 4]) -> Result<Saga, UnreadableOrder> {
+    let [status, verdict, stock, payment] = columns;
+    let unknown = |column, value: &str| UnreadableOrder::Name {
+        order,
+        column,
+        value: value.to_owned(),
+    };
+    Saga::from_parts(
+        Status::parse(status).ok_or_else(|| unknown("status", status))?,
+        Verdict::parse(verdict).ok_or_else(|| unknown("verdict", verdict))?,
+        StockLeg::parse(stock).ok_or_else(|| unknown("stock", stock))?,
+        PaymentLeg::parse(payment).ok_or_else(|| unknown("payment", payment))?,
+    )
+    .map_err(|source| UnreadableOrder::State { order, source })
 }

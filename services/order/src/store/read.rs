@@ -6,7 +6,8 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use crate::domain::saga::{Status, Verdict};
+use super::locked::{UnreadableOrder, saga};
+use crate::domain::saga::{Saga, Status, Verdict};
 
 /// An order as it is shown.
 #[derive(Debug, Clone, FromRow)]
@@ -29,6 +30,16 @@ pub struct OrderRow {
     pub placed_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub decided_at: Option<DateTime<Utc>>,
+}
+
+impl OrderRow {
+    /// Where its saga stands.
+    pub fn saga(&self) -> Result<Saga, UnreadableOrder> {
+        saga(
+            self.order_id,
+            [&self.status, &self.verdict, &self.stock, &self.payment],
+        )
+    }
 }
 
 /// A step of an order as it is shown.
