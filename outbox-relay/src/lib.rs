@@ -1,1 +1,89 @@
-//! The relay: publishes outbox rows to Kafka exactly once.
+//! The relay: publishes the outbox rows of one or several databases to Kafka, exactly once as a read_committed
+//! consumer sees it (guarantees G1 to G4).
+//!
+//! For each source: [`source`] reads what has committed since the [`cursor`], [`publish`] writes it together with the
+//! new cursor in one Kafka transaction. Kafka's cursor decides; nothing else has to be right for that.
+
+pub mod cursor;
+mod happening;
+mod instance;
+mod observer;
+pub mod publish;
+pub mod settings;
+pub mod source;
+pub mod state;
+
+use std::sync::Arc;
+
+use rdkafka::config::ClientConfig;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use settings::Settings;
+
+use instance::Instance;
+use source::{PollingSource, SourceError};
+use state::Shared;
+
+/// Every key of the configuration with its default, explained.
+pub const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// The sources at work.
+#[derive(Debug)]
+pub struct Relay {
+    shared: Vec<Arc<Shared>>,
+    tasks: JoinSet<()>,
+}
+
+impl Relay {
+    /// Starts publishing every source of the settings; each recovers on its own.
+    ///
+    /// # Errors
+    /// [`SourceError`] when a source's address is none.
+    pub fn start(settings: Settings, shutdown: &CancellationToken) -> Result<Self, SourceError> {
+        let settings = Arc::new(settings);
+        let mut kafka = ClientConfig::new();
+        kafka
+            .set("bootstrap.servers", &settings.kafka)
+            .set("client.id", "outbox-relay");
+        let mut relay = Self {
+            shared: Vec::new(),
+            tasks: JoinSet::new(),
+        };
+        for (name, url) in &settings.sources {
+            let shared = Arc::new(Shared::new(name));
+            let (cursors, observed) = watch::channel(None);
+            let instance = Instance {
+                name: name.clone(),
+                source: PollingSource::new(url)?,
+                kafka: kafka.clone(),
+                settings: Arc::clone(&settings),
+                shared: Arc::clone(&shared),
+                cursors,
+                shutdown: shutdown.clone(),
+            };
+            let observer = PollingSource::new(url)?;
+            relay.tasks.spawn(instance.run());
+            relay.tasks.spawn(observer::observe(
+                name.clone(),
+                observer,
+                observed,
+                Arc::clone(&shared),
+                shutdown.clone(),
+            ));
+            relay.shared.push(shared);
+        }
+        Ok(relay)
+    }
+
+    /// What each source is doing.
+    pub fn shared(&self) -> &[Arc<Shared>] {
+        &self.shared
+    }
+
+    /// Waits until every source has ended: after the shutdown token, when the transactions in hand are finished.
+    pub async fn ended(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

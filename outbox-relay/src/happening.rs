@@ -1,0 +1,137 @@
+//! What the relay reports: each struct is one happening, as log line and as metric together.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use telemetry::Happening;
+
+use crate::source::Backlog;
+
+/// A transaction was committed.
+pub(crate) struct Published<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) rows: usize,
+    pub(crate) took: Duration,
+}
+
+impl Happening for Published<'_> {
+    fn emit(self) {
+        let source = self.source.to_owned();
+        counter!("oncebox_relay_published_rows_total", "source" => source.clone())
+            .increment(self.rows as u64);
+        counter!("oncebox_relay_transactions_total", "source" => source.clone(), "result" => "committed").increment(1);
+        histogram!("oncebox_relay_transaction_duration_seconds", "source" => source)
+            .record(self.took.as_secs_f64());
+        tracing::debug!(
+            source = self.source,
+            rows = self.rows,
+            duration_ms = self.took.as_millis(),
+            "published"
+        );
+    }
+}
+
+/// A transaction was aborted.
+pub(crate) struct Aborted<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) error: &'a str,
+    pub(crate) first_of_outage: bool,
+}
+
+impl Happening for Aborted<'_> {
+    fn emit(self) {
+        let source = self.source.to_owned();
+        counter!("oncebox_relay_transactions_total", "source" => source, "result" => "aborted")
+            .increment(1);
+        if self.first_of_outage {
+            tracing::warn!(
+                source = self.source,
+                error = self.error,
+                "transaction aborted, tried again"
+            );
+        }
+    }
+}
+
+/// Database or broker went away. Told once an outage.
+pub(crate) struct Away<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) error: &'a str,
+}
+
+impl Happening for Away<'_> {
+    fn emit(self) {
+        counter!("oncebox_relay_outages_total", "source" => self.source.to_owned()).increment(1);
+        tracing::warn!(
+            source = self.source,
+            error = self.error,
+            "source waits, tried again by itself"
+        );
+    }
+}
+
+/// The source runs, at its start or after an outage.
+pub(crate) struct Running<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) cursor: &'a str,
+}
+
+impl Happening for Running<'_> {
+    fn emit(self) {
+        tracing::info!(source = self.source, cursor = self.cursor, "source runs");
+    }
+}
+
+/// The broker refuses a row.
+pub(crate) struct RowRefused<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) error: &'a str,
+}
+
+impl Happening for RowRefused<'_> {
+    fn emit(self) {
+        counter!("oncebox_relay_refused_total", "source" => self.source.to_owned()).increment(1);
+        tracing::error!(
+            source = self.source,
+            error = self.error,
+            code = "relay.row_refused",
+            "row refused, later rows wait behind it"
+        );
+    }
+}
+
+/// The source ended until somebody acts.
+pub(crate) struct Stopped<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) code: &'static str,
+    pub(crate) reason: &'a str,
+}
+
+impl Happening for Stopped<'_> {
+    fn emit(self) {
+        counter!("oncebox_relay_stopped_total", "source" => self.source.to_owned(), "code" => self.code).increment(1);
+        tracing::error!(
+            source = self.source,
+            code = self.code,
+            reason = self.reason,
+            "source stopped"
+        );
+    }
+}
+
+/// What waits, measured every few seconds.
+pub(crate) struct Measured<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) backlog: Backlog,
+}
+
+impl Happening for Measured<'_> {
+    #[expect(clippy::cast_precision_loss, reason = "the figure stops at 100,000")]
+    fn emit(self) {
+        let source = self.source.to_owned();
+        gauge!("oncebox_relay_pending_rows", "source" => source.clone())
+            .set(self.backlog.rows as f64);
+        gauge!("oncebox_relay_oldest_pending_age_seconds", "source" => source)
+            .set(self.backlog.oldest_seconds);
+    }
+}

@@ -1,0 +1,10 @@
+//! Into Kafka: a batch and the cursor after it in one transaction, so that both are there or neither is.
+
+mod journal;
+mod outcome;
+mod producer;
+mod record;
+
+pub use journal::{Journal, JournalError};
+pub use outcome::{Lead, PublishError};
+pub use producer::Publisher;

@@ -1,0 +1,100 @@
+//! Which librdkafka error leads where: one table. Source: librdkafka's manual, "Transactional producer",
+//! and the error classes of Apache KIP-360 and KIP-1050.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// What the relay does after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// Another relay took this source over: the broker refuses this one for good (guarantee G4).
+    Fenced,
+    /// The producer is used up: a new one begins, and reads from Kafka what was committed.
+    NewProducer,
+    /// The transaction is aborted and its batch published again.
+    Abort,
+    /// The broker refuses one record for good: aborted, and the source stands still until it is repaired.
+    Refused,
+}
+
+/// Why a batch was not published. Nothing of it is visible to a read_committed reader.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A call of the producer failed.
+    #[error("{step}: {source}")]
+    Kafka {
+        /// Which call.
+        step: &'static str,
+        /// What librdkafka said.
+        source: KafkaError,
+    },
+    /// The broker did not take a record.
+    #[error("row {seq} (event {event_id}) for topic {topic}: {code}")]
+    Record {
+        /// The row's `seq`.
+        seq: i64,
+        /// The row's event.
+        event_id: uuid::Uuid,
+        /// The row's topic.
+        topic: String,
+        /// What the broker, or librdkafka on its behalf, said.
+        code: RDKafkaErrorCode,
+    },
+    /// The row is not in the documented shape.
+    #[error("row {seq} (event {event_id}) for topic {topic}: {problem}")]
+    Malformed {
+        /// The row's `seq`.
+        seq: i64,
+        /// The row's event.
+        event_id: uuid::Uuid,
+        /// The row's topic.
+        topic: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The records were not all acknowledged in time.
+    #[error("records were not acknowledged within {0:?}")]
+    Timeout(std::time::Duration),
+}
+
+impl PublishError {
+    pub(super) fn at(step: &'static str) -> impl FnOnce(KafkaError) -> Self {
+        move |source| Self::Kafka { step, source }
+    }
+
+    /// Where the error leads.
+    pub fn lead(&self) -> Lead {
+        match self {
+            Self::Kafka {
+                source: KafkaError::Transaction(error),
+                ..
+            } => match error.code() {
+                RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch => Lead::Fenced,
+                _ if error.is_fatal() => Lead::NewProducer,
+                _ if error.txn_requires_abort() => Lead::Abort,
+                // Out of step with the producer's state, or timed out in a call that may be repeated only as it was.
+                _ => Lead::NewProducer,
+            },
+            Self::Kafka { source, .. } => match source.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced) => Lead::Fenced,
+                Some(RDKafkaErrorCode::Fatal) => Lead::NewProducer,
+                _ => Lead::Abort,
+            },
+            Self::Record { code, .. } => match code {
+                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced => Lead::Fenced,
+                RDKafkaErrorCode::Fatal => Lead::NewProducer,
+                RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::InvalidTopic
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::PolicyViolation => Lead::Refused,
+                _ => Lead::Abort,
+            },
+            Self::Malformed { .. } => Lead::Refused,
+            Self::Timeout(_) => Lead::Abort,
+        }
+    }
+}

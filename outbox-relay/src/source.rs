@@ -1,0 +1,64 @@
+//! Where events come from: a database's outbox, read in windows. Polling is one way; the WAL can be another.
+
+mod polling;
+mod row;
+
+use async_trait::async_trait;
+
+pub use polling::PollingSource;
+pub use row::Row;
+
+use crate::cursor::{Cursor, Identity};
+
+/// Rows in the order in which they are to be published, and the cursor that holds once they are.
+#[derive(Debug)]
+pub struct Batch {
+    /// The rows; none when nothing new has committed.
+    pub rows: Vec<Row>,
+    /// The place after them.
+    pub next: Cursor,
+    /// Whether more is known to wait, so that reading on at once is worth it.
+    pub more: bool,
+}
+
+/// Why a source could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The database did not answer, or refused.
+    #[error("the database cannot be read: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The database said something that this program does not understand.
+    #[error("the database answered {0}")]
+    Unexpected(String),
+}
+
+/// An outbox.
+#[async_trait]
+pub trait Source: Send {
+    /// Which database this is.
+    async fn identity(&mut self) -> Result<Identity, SourceError>;
+
+    /// The next rows after a cursor, at most `limit` of them. Reading changes nothing: asked again, it answers
+    /// with the same rows, or with these and later ones.
+    async fn read(&mut self, cursor: &Cursor, limit: usize) -> Result<Batch, SourceError>;
+
+    /// Rows after a cursor, counted up to a bound, and the age of the oldest in seconds.
+    async fn backlog(&mut self, cursor: &Cursor) -> Result<Backlog, SourceError>;
+
+    /// Keeps a copy of the cursor beside the outbox, for lag figures and for dropping partitions.
+    async fn keep_copy(&mut self, cursor: &Cursor) -> Result<(), SourceError>;
+}
+
+/// What waits in an outbox.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backlog {
+    /// Committed rows that are not published, up to [`Backlog::BOUND`].
+    pub rows: i64,
+    /// Age of the oldest of them; 0 when there is none.
+    pub oldest_seconds: f64,
+}
+
+impl Backlog {
+    /// Counting stops here: a figure for a dashboard must not cost a scan of millions.
+    pub const BOUND: i64 = 100_000;
+}

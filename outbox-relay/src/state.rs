@@ -1,0 +1,82 @@
+//! What a source is doing, for health, status and metrics.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What a source is doing now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "state", content = "reason")]
+pub enum State {
+    /// Taking over: fencing a predecessor and reading the cursor back.
+    Starting,
+    /// Publishing, or waiting for something to publish.
+    Running,
+    /// Database or broker is away; tried again by itself.
+    Waiting(String),
+    /// The broker refuses a row; later rows wait behind it, and it is tried again slowly.
+    Refused(String),
+    /// Ended until somebody acts: fenced by another relay, or a database that is not the cursor's.
+    Stopped(String),
+}
+
+/// Figures of one source.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Status {
+    /// Name in the configuration.
+    pub source: String,
+    /// What it is doing.
+    #[serde(flatten)]
+    pub state: State,
+    /// Rows published since this process started.
+    pub published_rows: u64,
+    /// Committed rows that wait; counted up to 100,000.
+    pub pending_rows: i64,
+    /// Age in seconds of the oldest row that waits.
+    pub oldest_pending_seconds: f64,
+    /// The cursor: settled snapshot, and the position in a window that is not finished.
+    pub cursor: Option<String>,
+}
+
+/// Shared by the instance that publishes and whoever asks.
+#[derive(Debug)]
+pub struct Shared {
+    status: Mutex<Status>,
+}
+
+impl Shared {
+    pub(crate) fn new(source: &str) -> Self {
+        Self {
+            status: Mutex::new(Status {
+                source: source.to_owned(),
+                state: State::Starting,
+                published_rows: 0,
+                pending_rows: 0,
+                oldest_pending_seconds: 0.0,
+                cursor: None,
+            }),
+        }
+    }
+
+    /// A copy of the figures.
+    pub fn status(&self) -> Status {
+        self.lock().clone()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.lock());
+    }
+
+    /// Moves to a state; true when it is another kind of state than before.
+    pub(crate) fn enter(&self, state: State) -> bool {
+        let mut status = self.lock();
+        let changed = std::mem::discriminant(&status.state) != std::mem::discriminant(&state);
+        status.state = state;
+        changed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
