@@ -1,3 +1,4 @@
 //! Payments: pre-authorise, capture and void against the provider, once.
 
 pub mod domain;
+pub mod store;

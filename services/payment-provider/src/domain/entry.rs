@@ -42,6 +42,8 @@ pub enum Work {
         currency: Currency,
         token: String,
         reference: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        merchant_account: Option<String>,
     },
     Capture {
         authorization_id: String,

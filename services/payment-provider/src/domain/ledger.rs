@@ -188,6 +188,7 @@ fn change(
         currency,
         token,
         reference,
+        ..
     } = &entry.work
     {
         let Answer::Done { id, declined } = &entry.answer else {

@@ -84,6 +84,7 @@ mod tests {
             currency: Currency::new("EUR").unwrap(),
             token: "tok_declined".into(),
             reference: "order-1".into(),
+            merchant_account: None,
         };
         let declined = Some(Decline {
             code: "card_declined".into(),

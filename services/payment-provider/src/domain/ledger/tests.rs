@@ -9,6 +9,7 @@ fn authorize(token: &str) -> Work {
         currency: Currency::new("EUR").unwrap(),
         token: token.into(),
         reference: "order-1".into(),
+        merchant_account: None,
     }
 }
 
