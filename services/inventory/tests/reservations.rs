@@ -1,4 +1,9 @@
 //! Reservations on a real PostgreSQL: many transactions at once, batches in every cut, everything twice.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper that fails fails its test"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
