@@ -4,11 +4,13 @@
 //! For each source: [`source`] reads what has committed since the [`cursor`], [`publish`] writes it together with the
 //! new cursor in one Kafka transaction. Kafka's cursor decides; nothing else has to be right for that.
 
+mod api;
 pub mod cursor;
 mod happening;
 mod instance;
 mod observer;
 pub mod publish;
+mod run;
 pub mod settings;
 pub mod source;
 pub mod state;
@@ -20,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use run::{SERVICE, VERSION, run};
 pub use settings::Settings;
 
 use instance::Instance;

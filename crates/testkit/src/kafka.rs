@@ -154,3 +154,29 @@ fn read_blocking(topic: &str) -> Vec<Record> {
     records.sort_by_key(|record| (record.partition, record.offset));
     records
 }
+
+/// The sum of all partitions' end offsets: cheap to ask for, and grows with each record and transaction marker.
+///
+/// # Panics
+/// When the topic does not exist.
+pub async fn end_offsets(topic: &str) -> i64 {
+    let topic = topic.to_owned();
+    let sum = move || {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", super::kafka_address())
+            .create()
+            .unwrap();
+        let metadata = consumer.fetch_metadata(Some(&topic), TIMEOUT).unwrap();
+        let partitions = metadata.topics()[0].partitions();
+        partitions
+            .iter()
+            .map(|partition| {
+                consumer
+                    .fetch_watermarks(&topic, partition.id(), TIMEOUT)
+                    .unwrap()
+                    .1
+            })
+            .sum()
+    };
+    tokio::task::spawn_blocking(sum).await.unwrap()
+}
