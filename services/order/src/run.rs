@@ -1,8 +1,10 @@
 //! Puts the service together and runs it until it is told to stop.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::FutureExt;
 use http_kit::Server;
 use oncebox::{Codec, CodecError, Outbox};
 use schemas::inventory::{CommitStock, ReleaseStock, ReserveStock};
@@ -43,6 +45,23 @@ pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
 /// # Errors
 /// Whatever keeps it from starting, or the part that failed. What was accepted until then is in the database.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    start(settings, shutdown).await?.finished().await
+}
+
+/// The running service.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    pool: PgPool,
+    stop: CancellationToken,
+    parts: JoinSet<anyhow::Result<()>>,
+}
+
+/// Starts the service and returns when it takes requests; [`run`] is this and [`Running::finished`].
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn start(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let telemetry = telemetry::init(SERVICE, VERSION, settings.log_format, &settings.log_filter)?;
     let pool = connect(&settings).await?;
     prepare(&pool).await?;
@@ -63,48 +82,61 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
 
     // One token for all parts: the first that ends, whyever, ends the others in good order.
     let stop = shutdown.child_token();
+    let bound = server(&settings, telemetry, app, codec)
+        .bind(&settings.http_address, stop.clone())
+        .await?;
+    let address = bound.local_addr()?;
     let mut parts = JoinSet::new();
-    let waiting = (pool.clone(), stop.clone());
-    parts.spawn(async move {
-        verdicts.run(waiting.0, waiting.1).await;
-        Ok(())
-    });
-    let (timeout, interval) = (settings.saga_timeout(), settings.sweep_interval());
-    let sweeping = sweep::run(
-        pool.clone(),
-        outbox.clone(),
-        timeout,
-        interval,
-        stop.clone(),
-    );
-    parts.spawn(async move {
-        sweeping.await;
-        Ok(())
-    });
-    let cleaning = housekeeping::run(pool.clone(), settings.idempotency_age(), stop.clone());
-    parts.spawn(async move {
-        cleaning.await;
-        Ok(())
-    });
-    let server = server(&settings, telemetry, app, codec);
-    let bound = server.bind(&settings.http_address, stop.clone()).await?;
     parts.spawn(async move { bound.serve().await.context("the HTTP server failed") });
+    parts.spawn({
+        let (pool, stop) = (pool.clone(), stop.clone());
+        async move { verdicts.run(pool, stop).map(Ok).await }
+    });
+    parts.spawn({
+        let (timeout, interval) = (settings.saga_timeout(), settings.sweep_interval());
+        let sweeping = sweep::run(pool.clone(), outbox, timeout, interval, stop.clone());
+        async move { sweeping.map(Ok).await }
+    });
+    parts.spawn({
+        let cleaning = housekeeping::run(pool.clone(), settings.idempotency_age(), stop.clone());
+        async move { cleaning.map(Ok).await }
+    });
+    Ok(Running {
+        address,
+        pool,
+        stop,
+        parts,
+    })
+}
 
-    let mut outcome = Ok(());
-    while let Some(ended) = parts.join_next().await {
-        let ended = ended
-            .context("a part of the service panicked")
-            .and_then(|result| result);
-        if !stop.is_cancelled() && ended.is_ok() {
-            outcome = Err(anyhow::anyhow!("a part of the service ended unasked"));
-        } else if outcome.is_ok() {
-            outcome = ended;
-        }
-        stop.cancel();
+impl Running {
+    /// Where it takes requests.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
-    pool.close().await;
-    tracing::info!("stopped");
-    outcome
+
+    /// Waits until the service has stopped.
+    ///
+    /// # Errors
+    /// The part that failed.
+    pub async fn finished(mut self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.parts.join_next().await {
+            let ended = ended
+                .context("a part of the service panicked")
+                .and_then(|result| result);
+            if !self.stop.is_cancelled() && ended.is_ok() {
+                outcome = Err(anyhow::anyhow!("a part of the service ended unasked"));
+            } else if outcome.is_ok() {
+                outcome = ended;
+            }
+            self.stop.cancel();
+        }
+        self.pool.close().await;
+        tracing::info!("stopped");
+        outcome
+    }
 }
 
 async fn connect(settings: &Settings) -> anyhow::Result<PgPool> {

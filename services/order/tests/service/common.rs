@@ -1,0 +1,167 @@
+//! The service on a database of the test's own, and a client for it.
+
+use std::net::SocketAddr;
+
+use oncebox::{Codec, Delivery, EventId, Headers, Outbox, Record};
+use order::handlers::replies::Reply;
+use order::{Running, Settings};
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::{Value, json};
+use testkit::TestDb;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) struct Service {
+    pub(crate) db: TestDb,
+    pub(crate) outbox: Outbox,
+    pub(crate) address: SocketAddr,
+    client: Client,
+    stop: CancellationToken,
+    running: Option<Running>,
+}
+
+impl Service {
+    pub(crate) async fn start(label: &str) -> Self {
+        Self::start_with(label, |_| {}).await
+    }
+
+    pub(crate) async fn start_with(label: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        let db = TestDb::empty(label).await;
+        let prefix = testkit::topic_prefix();
+        let mut settings: Settings = toml::from_str(order::DEFAULTS).unwrap();
+        settings.http_address = "127.0.0.1:0".to_owned();
+        settings.database_url = db.url().to_owned();
+        settings.kafka = testkit::kafka_address();
+        settings.schema_registry = testkit::registry_address();
+        settings.topic_prefix = prefix.clone();
+        settings.log_filter = "warn".to_owned();
+        change(&mut settings);
+        let codec = Codec::new(&settings.schema_registry, Some(db.pool().clone())).unwrap();
+        let outbox = Outbox::new(codec, order::SERVICE, &prefix);
+        let stop = CancellationToken::new();
+        let running = order::start(settings, stop.clone()).await.unwrap();
+        Self {
+            db,
+            outbox,
+            address: running.address(),
+            client: Client::new(),
+            stop,
+            running: Some(running),
+        }
+    }
+
+    /// Ends the service in good order.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        self.running.take().unwrap().finished().await.unwrap();
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("http://{}{path}", self.address))
+    }
+
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("http://{}{path}", self.address))
+    }
+
+    pub(crate) fn submit(&self, key: &str, body: &Value) -> RequestBuilder {
+        self.post("/v1/orders")
+            .header("idempotency-key", key)
+            .json(body)
+    }
+
+    /// Places an order; returns its id.
+    pub(crate) async fn place(&self, body: &Value) -> Uuid {
+        let response = self
+            .submit(&Uuid::now_v7().to_string(), body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 202);
+        json_of(response).await["order_id"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    pub(crate) async fn order(&self, id: Uuid) -> Value {
+        json_of(self.get(&format!("/v1/orders/{id}")).send().await.unwrap()).await
+    }
+
+    pub(crate) async fn steps(&self, id: Uuid) -> Vec<String> {
+        let timeline = json_of(
+            self.get(&format!("/v1/orders/{id}/events"))
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await;
+        let items = timeline["items"].as_array().unwrap();
+        items
+            .iter()
+            .map(|item| item["step"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    pub(crate) async fn cancel(&self, id: Uuid, reason: &str) -> Response {
+        let path = format!("/v1/orders/{id}/cancel");
+        self.post(&path)
+            .json(&json!({"reason": reason}))
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// The types of an order's outbox rows, in the order in which they will be published.
+    pub(crate) async fn sent(&self, id: Uuid) -> Vec<String> {
+        let rows: Vec<String> = sqlx::query_scalar(
+            "select headers->>'ce_type' from oncebox.outbox where key = convert_to($1, 'UTF8') order by seq",
+        )
+        .bind(id.to_string())
+        .fetch_all(self.db.pool())
+        .await
+        .unwrap();
+        rows.into_iter()
+            .map(|name| name.rsplit('.').next().unwrap().to_owned())
+            .collect()
+    }
+}
+
+pub(crate) async fn json_of(response: Response) -> Value {
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+}
+
+/// A submission of one line.
+pub(crate) fn one_mug() -> Value {
+    json!({
+        "customer_id": "customer-1",
+        "currency": "EUR",
+        "lines": [{"product": "mug", "quantity": 2, "unit_price_minor": 450}],
+        "total_minor": 900,
+        "email": "ada@example.com",
+        "payment": {"token": "tok_approved"},
+    })
+}
+
+/// A delivery as the consumer would hand it over.
+pub(crate) fn delivery(reply: impl Into<Reply>) -> Delivery<Reply> {
+    let event_id = EventId::new();
+    let mut headers = Headers::new();
+    headers.push("oncebox-correlation-id", "correlation-of-the-test");
+    headers.push("id", event_id.to_string());
+    let record = Record {
+        topic: "inventory.events".to_owned(),
+        partition: 0,
+        offset: 0,
+        timestamp: None,
+        key: None,
+        value: None,
+        headers,
+    };
+    Delivery {
+        message: reply.into(),
+        event_id,
+        record,
+    }
+}
