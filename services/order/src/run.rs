@@ -10,8 +10,8 @@ use oncebox::{Codec, CodecError, Outbox};
 use schemas::inventory::{CommitStock, ReleaseStock, ReserveStock};
 use schemas::order::{OrderCancelled, OrderConfirmed, OrderPlaced};
 use schemas::payment::{AuthorizePayment, CapturePayment, VoidPayment};
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -140,14 +140,30 @@ impl Running {
 }
 
 async fn connect(settings: &Settings) -> anyhow::Result<PgPool> {
-    PgPoolOptions::new()
-        .max_connections(settings.database_connections.max(2))
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect(&settings.database_url)
-        .await
-        .context(
-            "the database cannot be reached; check the setting database_url (ONCEBOX_DATABASE_URL)",
+    let options: PgConnectOptions = settings
+        .database_url
+        .parse()
+        .context("the setting database_url is no PostgreSQL address")?;
+    let database = options.get_database().unwrap_or_default();
+    let place = format!(
+        "{database:?} at {}:{}",
+        options.get_host(),
+        options.get_port()
+    );
+    // One connection before the pool: a pool repeats what fails until its timeout, and then says only that.
+    let probe = PgConnection::connect_with(&options).await;
+    let probe = probe.with_context(|| {
+        format!(
+            "the database {place} cannot be reached; is database_url (ONCEBOX_DATABASE_URL) right?"
         )
+    })?;
+    probe.close().await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.database_connections.max(2))
+        .acquire_timeout(ACQUIRE_TIMEOUT);
+    pool.connect_with(options)
+        .await
+        .with_context(|| format!("no connection to the database {place}"))
 }
 
 async fn prepare(pool: &PgPool) -> anyhow::Result<()> {

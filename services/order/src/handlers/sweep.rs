@@ -31,6 +31,7 @@ pub async fn run(
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(interval) => {}
         }
+        measure(&pool).await;
         loop {
             match sweep(&pool, &outbox, timeout).await {
                 Ok(decided) => {
@@ -50,6 +51,21 @@ pub async fn run(
                 }
             }
         }
+    }
+}
+
+/// How many orders wait, and for how long: what tells an operator that answers stay away.
+async fn measure(pool: &PgPool) {
+    let waiting: Result<(i64, Option<f64>), _> = sqlx::query_as(
+        "select count(*), extract(epoch from clock_timestamp() - min(placed_at))::float8 \
+         from orders where verdict = 'pending'",
+    )
+    .fetch_one(pool)
+    .await;
+    // A database that is away is told by the sweep that follows.
+    if let Ok((orders, oldest)) = waiting {
+        metrics::gauge!("oncebox_order_pending").set(orders as f64);
+        metrics::gauge!("oncebox_order_pending_oldest_age_seconds").set(oldest.unwrap_or(0.0));
     }
 }
 
