@@ -618,3 +618,27 @@ async fn an_address_in_use_is_named_with_the_way_out() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_counted_as_such() {
+    let server = Running::start().await;
+    let slow = tokio::spawn(server.client.get(format!("{}/v1/slow", server.url)).send());
+    server.entered.notified().await;
+    slow.abort();
+    let gone = "oncebox_http_requests_total{method=\"GET\",route=\"/v1/slow\",status=\"499\"}";
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    while !server
+        .get("/metrics")
+        .await
+        .text()
+        .await
+        .unwrap()
+        .contains(gone)
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{gone} did not appear"
+        );
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,6 +1,6 @@
 //! The command line that every service shares.
 
-use std::{env, path::PathBuf, process};
+use std::{env, ffi::OsString, path::PathBuf, process};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::{Serialize, de::DeserializeOwned};
@@ -68,12 +68,12 @@ impl Cli {
     /// they are refused, the reasons on standard error.
     #[must_use]
     pub fn settings<T: Serialize + DeserializeOwned>(&self) -> T {
-        match self.load() {
-            Ok((settings, sources)) if self.arguments.check_config => {
-                print!("{}", effective::print(&settings, Some(&sources)));
+        match self.answer(env::vars_os()) {
+            Ok(Answer::Run(settings)) => settings,
+            Ok(Answer::Show(effective)) => {
+                print!("{effective}");
                 process::exit(0)
             }
-            Ok((settings, _)) => settings,
             Err(error) => {
                 eprintln!(
                     "error: {error}\n\ncode {}; `{} --help` lists every setting",
@@ -85,14 +85,25 @@ impl Cli {
         }
     }
 
-    fn load<T: DeserializeOwned>(&self) -> Result<(T, Sources), SettingsError> {
-        let sources = Sources::read(
-            self.defaults,
-            self.arguments.config.as_deref(),
-            env::vars_os(),
-        )?;
-        Ok((sources.settings(self.service)?, sources))
+    fn answer<T: Serialize + DeserializeOwned>(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Answer<T>, SettingsError> {
+        let sources = Sources::read(self.defaults, self.arguments.config.as_deref(), environment)?;
+        let settings = sources.settings(self.service)?;
+        Ok(if self.arguments.check_config {
+            Answer::Show(effective::print(&settings, Some(&sources)))
+        } else {
+            Answer::Run(settings)
+        })
     }
+}
+
+/// What a command line asks to do with the settings.
+#[derive(Debug)]
+enum Answer<T> {
+    Run(T),
+    Show(String),
 }
 
 fn command(
@@ -125,4 +136,99 @@ Settings and their defaults:
 ",
             defaults.trim()
         ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    const DEFAULTS: &str = "# Address of the HTTP interface.\nhttp_address = \"127.0.0.1:8080\"\n# Opens the API.\ntoken = \"\"\n";
+
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Settings {
+        http_address: String,
+        token: String,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        let line = [&["order"], arguments].concat();
+        let parsed =
+            command("order", "1.2.3", "Takes orders.", DEFAULTS).try_get_matches_from(line)?;
+        Ok(Cli {
+            service: "order",
+            defaults: DEFAULTS,
+            arguments: Arguments::from_arg_matches(&parsed)?,
+        })
+    }
+
+    fn environment() -> [(OsString, OsString); 1] {
+        [("ONCEBOX_TOKEN".into(), "s3cret".into())]
+    }
+
+    #[test]
+    fn serving_is_what_happens_unless_asked_otherwise() {
+        assert_eq!(parse(&[]).unwrap().command(), Command::Serve);
+        assert_eq!(parse(&["serve"]).unwrap().command(), Command::Serve);
+        assert_eq!(
+            parse(&["migrate", "--config", "order.toml"])
+                .unwrap()
+                .command(),
+            Command::Migrate
+        );
+        assert!(
+            parse(&["--confg", "order.toml"])
+                .unwrap_err()
+                .to_string()
+                .contains("--config")
+        );
+    }
+
+    #[test]
+    fn help_explains_the_sources_and_lists_every_setting() {
+        let help = parse(&["--help"]).unwrap_err().to_string();
+        for part in [
+            "Takes orders.",
+            "ONCEBOX_<KEY>",
+            "order --check-config",
+            "# Address of the HTTP interface.\nhttp_address = ",
+        ] {
+            assert!(help.contains(part), "{part:?} is missing from\n{help}");
+        }
+        assert!(
+            parse(&["--version"])
+                .unwrap_err()
+                .to_string()
+                .contains("order 1.2.3")
+        );
+    }
+
+    #[test]
+    fn checking_shows_and_does_not_run() {
+        let checked = parse(&["--check-config"])
+            .unwrap()
+            .answer::<Settings>(environment())
+            .unwrap();
+        let Answer::Show(text) = checked else {
+            panic!("expected to be shown, got {checked:?}")
+        };
+        assert_eq!(
+            text,
+            "http_address = \"127.0.0.1:8080\"  # built-in defaults\ntoken = \"***\"  # environment variable ONCEBOX_TOKEN\n"
+        );
+        let Ok(Answer::Run(settings)) = parse(&[]).unwrap().answer::<Settings>(environment())
+        else {
+            panic!()
+        };
+        assert_eq!(settings.token, "s3cret");
+        let unknown = [("ONCEBOX_TOKN".into(), "x".into())];
+        assert!(
+            parse(&["--check-config"])
+                .unwrap()
+                .answer::<Settings>(unknown)
+                .is_err()
+        );
+    }
 }

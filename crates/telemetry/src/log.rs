@@ -137,3 +137,113 @@ where
         writeln!(writer, "{}", line.finish())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::Context;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    impl Lines {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_json_line_is_flat_and_belongs_to_its_work() {
+        let lines = Lines::default();
+        let json = JsonLine {
+            service: "order",
+            version: "1.2.3",
+        };
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(lines.clone())
+            .fmt_fields(JsonFields::new())
+            .event_format(json)
+            .finish();
+        let context = Context {
+            correlation: "corr-1".into(),
+            ..Context::root()
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            context::scope_sync(context.clone(), || {
+                let span = tracing::info_span!("batch", topic = "order.events", rows = 1);
+                let _entered = span.enter();
+                tracing::warn!(rows = 3, duration_ms = 1.5, ok = true, error = %"a \"quoted\"\nline", "batch failed");
+            });
+        });
+        let text = lines.text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["level"], &line["message"], &line["service"]),
+            (&"WARN".into(), &"batch failed".into(), &"order".into())
+        );
+        assert_eq!(
+            (&line["rows"], &line["duration_ms"], &line["ok"]),
+            (&3.into(), &1.5.into(), &true.into())
+        );
+        assert_eq!(
+            (&line["topic"], &line["error"]),
+            (&"order.events".into(), &"a \"quoted\"\nline".into())
+        );
+        assert_eq!(line["correlation_id"], "corr-1");
+        assert_eq!(line["trace_id"], context.trace.trace_id());
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+    }
+
+    #[test]
+    fn a_text_line_ends_with_the_ids_of_its_work() {
+        let lines = Lines::default();
+        let text = TextLine(Format::default().with_ansi(false));
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(lines.clone())
+            .with_ansi(false)
+            .event_format(text)
+            .finish();
+        let context = Context {
+            correlation: "corr-1".into(),
+            ..Context::root()
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("started");
+            context::scope_sync(context.clone(), || {
+                tracing::info!(rows = 3, "batch published")
+            });
+        });
+        let text = lines.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("started"), "{text}");
+        let ids = format!(
+            "batch published rows=3 correlation_id=corr-1 trace_id={}",
+            context.trace.trace_id()
+        );
+        assert!(lines[1].ends_with(&ids), "{text}");
+    }
+}

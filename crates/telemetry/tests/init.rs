@@ -22,13 +22,18 @@ fn starts_twice_in_one_process_and_counts_in_one_place() {
         "oncebox_build_info{service=\"order\",version=\"1.2.3\"} 1",
         "# HELP oncebox_build_info Always 1; its labels name the service and its version.",
     ] {
-        assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is missing from\n{text}"
+        );
     }
 }
 
 #[test]
 fn a_filter_that_is_no_filter_is_named() {
     let error = telemetry::init("order", "1.2.3", LogFormat::Auto, "info,order=loud").unwrap_err();
-    assert!(matches!(&error, TelemetryError::FilterInvalid { filter, .. } if filter == "info,order=loud"));
+    assert!(
+        matches!(&error, TelemetryError::FilterInvalid { filter, .. } if filter == "info,order=loud")
+    );
     assert_eq!(error.code(), "telemetry.filter_invalid");
 }
