@@ -1,7 +1,9 @@
 //! What a handler says when it fails: how the failure is to be treated, by a stable code, for a person to read.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 /// What a failure means for the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +68,25 @@ impl Failure {
             message: message.into(),
             site: format!("{}:{}", site.file(), site.line()),
         }
+    }
+
+    /// A handler that panicked: transient, because the process goes on and the next attempt may pass.
+    #[track_caller]
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        let message = format!("the handler panicked: {message}");
+        Self::new(ErrorClass::Transient, "handler.panicked", message)
+    }
+
+    /// A handler that was cut because it took too long.
+    #[track_caller]
+    pub(crate) fn timed_out(limit: Duration) -> Self {
+        let message = format!("the handler was cut after {} ms", limit.as_millis());
+        Self::new(ErrorClass::Transient, "handler.timed_out", message)
     }
 }
 

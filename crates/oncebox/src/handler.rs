@@ -1,6 +1,10 @@
 //! What a service implements to consume: a batch of records in one transaction, or one record at a time.
 
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
 use async_trait::async_trait;
+use futures::FutureExt;
 use sqlx::PgConnection;
 
 use crate::failure::{BatchFailure, Failure};
@@ -37,6 +41,13 @@ pub trait BatchHandler: Send + Sync + 'static {
         tx: &mut PgConnection,
         batch: &[Delivery<Self::Message>],
     ) -> Result<(), BatchFailure>;
+
+    /// How long one call with that many records may take before it is cut and counted as a transient failure;
+    /// `timeout` is the consumer's setting.
+    fn time_limit(&self, timeout: Duration, records: usize) -> Duration {
+        let _ = records;
+        timeout
+    }
 }
 
 /// Handles one record. Wrap it in [`Each`] where a [`BatchHandler`] is wanted.
@@ -77,7 +88,7 @@ impl<H: Handler> BatchHandler for Each<H> {
 
     async fn prepare(&self, batch: &[Delivery<Self::Message>]) -> Result<(), BatchFailure> {
         for (index, delivery) in batch.iter().enumerate() {
-            in_context(delivery, self.0.prepare(delivery))
+            guarded(in_context(delivery, self.0.prepare(delivery)))
                 .await
                 .map_err(|failure| to_blame(index, failure))?;
         }
@@ -90,11 +101,36 @@ impl<H: Handler> BatchHandler for Each<H> {
         batch: &[Delivery<Self::Message>],
     ) -> Result<(), BatchFailure> {
         for (index, delivery) in batch.iter().enumerate() {
-            in_context(delivery, self.0.handle(&mut *tx, delivery))
+            guarded(in_context(delivery, self.0.handle(&mut *tx, delivery)))
                 .await
                 .map_err(|failure| to_blame(index, failure))?;
         }
         Ok(())
+    }
+
+    fn time_limit(&self, timeout: Duration, records: usize) -> Duration {
+        // Each record is cut by itself below; this only ends what that could not.
+        timeout.saturating_mul(u32::try_from(records.saturating_add(1)).unwrap_or(u32::MAX))
+    }
+}
+
+tokio::task_local! {
+    /// The consumer's time limit for one call of a handler.
+    static CALL_LIMIT: Duration;
+}
+
+/// Runs `work` with the time limit that [`Each`] sets for each record.
+pub(crate) async fn with_call_limit<F: Future>(limit: Duration, work: F) -> F::Output {
+    CALL_LIMIT.scope(limit, work).await
+}
+
+/// A panic or a hang costs its record an attempt; the records before it in the batch are not tried again for it.
+async fn guarded(call: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let limit = CALL_LIMIT.try_with(|limit| *limit).unwrap_or(Duration::MAX);
+    match tokio::time::timeout(limit, AssertUnwindSafe(call).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(Failure::panicked(panic.as_ref())),
+        Err(_) => Err(Failure::timed_out(limit)),
     }
 }
 

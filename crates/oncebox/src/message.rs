@@ -14,6 +14,16 @@ pub trait Message: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Self>, DecodeError>> + Send;
 }
 
+/// A value that is not decoded: for consumers that pass records on or keep them, such as an index of dead letters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Raw;
+
+impl Message for Raw {
+    async fn decode(_: &Codec, _: Option<&[u8]>) -> Result<Option<Self>, DecodeError> {
+        Ok(Some(Self))
+    }
+}
+
 /// Declares an enum over event types and implements [`Message`] for it.
 ///
 /// `others skip` ignores event types that are not listed: right for a topic of facts, where a new type must not

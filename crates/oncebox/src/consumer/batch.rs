@@ -1,0 +1,270 @@
+//! A batch on its way: decoded, without what is finished already, and divided where something in it fails.
+
+use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+use uuid::Uuid;
+
+use super::settings::Identity;
+use crate::attempts::Attempted;
+use crate::codec::Codec;
+use crate::dead_letter::names;
+use crate::event::EventId;
+use crate::failure::{BatchFailure, ErrorClass, Failure};
+use crate::headers;
+use crate::message::Message;
+use crate::record::{Delivery, Record};
+
+/// Consecutive records of one partition that are committed together.
+#[derive(Debug)]
+pub(super) struct Chunk<M> {
+    /// To be handled, in order.
+    pub(super) deliveries: Vec<Delivery<M>>,
+    /// To be dead-lettered as they are, in order.
+    pub(super) poison: Vec<Poison>,
+    /// The offset after the last record, including those that were left alone.
+    pub(super) end: i64,
+    /// What a first attempt of its only record has shown already.
+    pub(super) blame: Option<Failure>,
+}
+
+/// A record that cannot be decoded.
+#[derive(Debug)]
+pub(super) struct Poison {
+    pub(super) record: Record,
+    pub(super) event_id: Uuid,
+    pub(super) failure: Failure,
+}
+
+/// What one record turns out to be.
+pub(super) enum Decoded<M> {
+    Delivery(Delivery<M>),
+    Poison(Poison),
+    /// Of an event type that is others' business.
+    Skipped,
+    /// The registry is away: nothing is known of the record yet, which comes back.
+    Away(Record, Failure),
+}
+
+/// Decodes one record. A panic inside a decoder is the bytes' fault, not the process's.
+pub(super) async fn decode<M: Message>(
+    codec: &Codec,
+    record: Record,
+    identity: Identity,
+) -> Decoded<M> {
+    let decoding = M::decode(codec, record.value.as_deref());
+    let failure = match AssertUnwindSafe(decoding).catch_unwind().await {
+        Ok(Ok(Some(message))) => {
+            let event_id = event_id(&record, identity);
+            return Decoded::Delivery(Delivery {
+                message,
+                event_id,
+                record,
+            });
+        }
+        Ok(Ok(None)) => return Decoded::Skipped,
+        Ok(Err(error)) => Failure::from(error),
+        Err(_) => Failure::new(
+            ErrorClass::Poison,
+            "decode.malformed",
+            "the decoder panicked at this value",
+        ),
+    };
+    if failure.class == ErrorClass::Outage {
+        return Decoded::Away(record, failure);
+    }
+    let event_id = poison_id(&record);
+    Decoded::Poison(Poison {
+        record,
+        event_id,
+        failure,
+    })
+}
+
+/// The identity under which a record's effects happen once.
+fn event_id(record: &Record, identity: Identity) -> EventId {
+    if identity == Identity::Offset {
+        return record.position_id();
+    }
+    record
+        .header_event_id()
+        .or_else(|| kept_id(record))
+        .or_else(|| foreign_id(record))
+        .unwrap_or_else(|| record.position_id())
+}
+
+/// The identity of poison is where it lies and never its event id: bytes that cannot be read must not
+/// stand in for the healthy record that may bear the same id.
+fn poison_id(record: &Record) -> Uuid {
+    kept_id(record)
+        .unwrap_or_else(|| record.position_id())
+        .as_uuid()
+}
+
+/// What an earlier dead letter of this record noted as its identity.
+fn kept_id(record: &Record) -> Option<EventId> {
+    record.headers.get_str(names::EVENT_ID)?.parse().ok()
+}
+
+/// CloudEvents of others need not have UUIDs; source and id together are unique (CloudEvents 1.0, section 3.1.1).
+fn foreign_id(record: &Record) -> Option<EventId> {
+    let id = record.headers.get_str(headers::names::CE_ID)?;
+    let source = record.headers.get_str(headers::names::CE_SOURCE)?;
+    let name = format!("{source}\n{id}");
+    Some(EventId::from_uuid(Uuid::new_v5(
+        &Uuid::NAMESPACE_URL,
+        name.as_bytes(),
+    )))
+}
+
+impl<M> Chunk<M> {
+    /// Nothing yet, up to that offset.
+    pub(super) fn until(end: i64) -> Self {
+        Self {
+            deliveries: Vec::new(),
+            poison: Vec::new(),
+            end,
+            blame: None,
+        }
+    }
+
+    /// Keeps the first record of each event; returns how many were dropped.
+    pub(super) fn drop_repeated(&mut self) -> usize {
+        let before = self.deliveries.len() + self.poison.len();
+        let mut seen = HashSet::with_capacity(before);
+        self.deliveries
+            .retain(|delivery| seen.insert(delivery.event_id.as_uuid()));
+        let mut seen = HashSet::with_capacity(self.poison.len());
+        self.poison.retain(|poison| seen.insert(poison.event_id));
+        before - self.deliveries.len() - self.poison.len()
+    }
+
+    /// Drops what is finished already; returns how many that were.
+    pub(super) fn drop_finished(&mut self, finished: &HashSet<Uuid>) -> usize {
+        let before = self.deliveries.len() + self.poison.len();
+        self.deliveries
+            .retain(|delivery| !finished.contains(&delivery.event_id.as_uuid()));
+        self.poison
+            .retain(|poison| !finished.contains(&poison.event_id));
+        before - self.deliveries.len() - self.poison.len()
+    }
+
+    /// All identities.
+    pub(super) fn ids(&self) -> Vec<Uuid> {
+        let deliveries = self.deliveries.iter();
+        deliveries
+            .map(|delivery| delivery.event_id.as_uuid())
+            .chain(self.poison.iter().map(|poison| poison.event_id))
+            .collect()
+    }
+
+    /// The records from `index` on as a chunk of their own; this one ends where that begins.
+    fn split_off(&mut self, index: usize) -> Self {
+        let Some(first) = self.deliveries.get(index) else {
+            return Self::until(self.end);
+        };
+        let begin = first.record.offset;
+        let poison = self
+            .poison
+            .partition_point(|poison| poison.record.offset < begin);
+        let rest = Self {
+            deliveries: self.deliveries.split_off(index),
+            poison: self.poison.split_off(poison),
+            end: self.end,
+            blame: None,
+        };
+        self.end = begin;
+        rest
+    }
+
+    /// In order: each record that satisfies `alone` by itself, the others together.
+    fn divide(
+        mut self,
+        mut alone: impl FnMut(usize, &Delivery<M>) -> Option<Option<Failure>>,
+    ) -> Vec<Self> {
+        let marks: Vec<(usize, Option<Failure>)> = self
+            .deliveries
+            .iter()
+            .enumerate()
+            .filter_map(|(index, delivery)| Some((index, alone(index, delivery)?)))
+            .collect();
+        // From the end, so that the indexes before stay what they are.
+        let mut pieces = Vec::with_capacity(marks.len() * 2 + 1);
+        for (index, blame) in marks.into_iter().rev() {
+            let rest = self.split_off(index + 1);
+            if !rest.deliveries.is_empty() {
+                pieces.push(rest);
+            } else {
+                self.end = rest.end;
+                self.poison.extend(rest.poison);
+            }
+            if index > 0 {
+                let mut single = self.split_off(index);
+                single.blame = blame;
+                pieces.push(single);
+            } else {
+                self.blame = blame;
+            }
+        }
+        pieces.push(self);
+        pieces.reverse();
+        pieces
+    }
+
+    /// Records that have failed before go alone: the others must not be rolled back with them once more.
+    pub(super) fn isolate(self, attempted: &BTreeMap<i64, Attempted>) -> Vec<Self> {
+        if attempted.is_empty() {
+            return vec![self];
+        }
+        self.divide(|_, delivery| {
+            attempted
+                .contains_key(&delivery.record.offset)
+                .then_some(None)
+        })
+    }
+
+    /// What is left to do after the handler failed, in order. Only for more than one record.
+    pub(super) fn after(mut self, failure: BatchFailure) -> Vec<Self> {
+        match failure {
+            BatchFailure::Records(failures)
+                if failures
+                    .iter()
+                    .any(|(index, _)| *index < self.deliveries.len()) =>
+            {
+                let mut blame: BTreeMap<usize, Failure> = failures.into_iter().collect();
+                self.divide(|index, _| blame.remove(&index).map(Some))
+            }
+            // Nobody knows which record it was: halves, down to one.
+            _ => {
+                let rest = self.split_off(self.deliveries.len() / 2);
+                vec![self, rest]
+            }
+        }
+    }
+}
+
+/// The failure of a chunk of one record.
+pub(super) fn only_failure(failure: BatchFailure) -> Failure {
+    match failure {
+        BatchFailure::Whole(failure) => failure,
+        BatchFailure::Records(failures) => failures.into_iter().next().map_or_else(
+            || {
+                Failure::new(
+                    ErrorClass::Transient,
+                    "handler.unclear_failure",
+                    "the handler failed and named no record",
+                )
+            },
+            |(_, failure)| failure,
+        ),
+    }
+}
+
+/// Whether the failure is of something that every record needs.
+pub(super) fn whole_outage(failure: &BatchFailure) -> Option<&Failure> {
+    match failure {
+        BatchFailure::Whole(failure) if failure.class == ErrorClass::Outage => Some(failure),
+        _ => None,
+    }
+}

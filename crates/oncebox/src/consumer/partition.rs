@@ -1,0 +1,169 @@
+//! One partition that this consumer owns: its buffer, how far it is finished, and the task that handles it.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::buffer::Buffer;
+
+/// Shared by the poll thread and the partition's task.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) topic: String,
+    pub(super) number: i32,
+    pub(super) buffer: Buffer,
+    /// Asks the task to end: no new batch, no more waiting; the transaction in hand may finish.
+    pub(super) stop: CancellationToken,
+    /// The offset after the last finished record; -1 before the first.
+    finished: AtomicI64,
+    /// What the broker was told last; -1 when nothing or when telling failed.
+    committed: AtomicI64,
+    paused: AtomicBool,
+    task: Mutex<Option<Task>>,
+}
+
+/// The handling task, seen from the poll thread, which cannot await.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) abort: AbortHandle,
+    /// Disconnects when the task is gone, however it went.
+    pub(super) gone: mpsc::Receiver<Infallible>,
+}
+
+impl Partition {
+    pub(super) fn new(topic: &str, number: i32, buffer: Buffer, stop: CancellationToken) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            number,
+            buffer,
+            stop,
+            finished: AtomicI64::new(-1),
+            committed: AtomicI64::new(-1),
+            paused: AtomicBool::new(false),
+            task: Mutex::default(),
+        }
+    }
+
+    pub(super) fn set_task(&self, task: Task) {
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    }
+
+    /// Every record before `offset` is finished: its transaction is committed.
+    pub(super) fn finish(&self, offset: i64) {
+        self.finished.store(offset, Ordering::Release);
+    }
+
+    /// The offset after the last finished record, where there is one.
+    pub(super) fn finished(&self) -> Option<i64> {
+        let offset = self.finished.load(Ordering::Acquire);
+        (offset >= 0).then_some(offset)
+    }
+
+    /// What the broker should be told, if that is news to it.
+    pub(super) fn to_commit(&self) -> Option<i64> {
+        let finished = self.finished()?;
+        (finished > self.committed.load(Ordering::Acquire)).then_some(finished)
+    }
+
+    pub(super) fn set_committed(&self, offset: i64) {
+        self.committed.store(offset, Ordering::Release);
+    }
+
+    pub(super) fn forget_committed(&self) {
+        self.committed.store(-1, Ordering::Release);
+    }
+
+    /// Notes whether it is paused; true when that is news.
+    pub(super) fn set_paused(&self, paused: bool) -> bool {
+        self.paused.swap(paused, Ordering::AcqRel) != paused
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Whether the task ended without being asked to: a mistake in this kit, never the handler's doing.
+    pub(super) fn task_died(&self) -> bool {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.stop.is_cancelled()
+            && task
+                .as_ref()
+                .is_some_and(|task| task.gone.try_recv() == Err(mpsc::TryRecvError::Disconnected))
+    }
+
+    /// Waits until the task has ended; cuts it when `until` comes first.
+    fn wait_until_gone(&self, until: Instant) {
+        let task = self
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(task) = task else { return };
+        let left = until.saturating_duration_since(Instant::now());
+        if task.gone.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!(
+                topic = self.topic,
+                partition = self.number,
+                "the batch in hand is abandoned at the deadline; its transaction is rolled back"
+            );
+            task.abort.abort();
+            // An aborted task ends at its next await; one that blocks its thread is left behind, and the
+            // inbox keeps its late effects from happening twice.
+            let _ = task.gone.recv_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+/// All partitions that are owned now.
+#[derive(Debug, Default)]
+pub(super) struct Owned {
+    partitions: HashMap<String, HashMap<i32, Arc<Partition>>>,
+}
+
+impl Owned {
+    pub(super) fn get(&self, topic: &str, number: i32) -> Option<&Arc<Partition>> {
+        self.partitions.get(topic)?.get(&number)
+    }
+
+    pub(super) fn insert(&mut self, partition: Arc<Partition>) {
+        self.partitions
+            .entry(partition.topic.clone())
+            .or_default()
+            .insert(partition.number, partition);
+    }
+
+    pub(super) fn remove(&mut self, topic: &str, number: i32) -> Option<Arc<Partition>> {
+        self.partitions.get_mut(topic)?.remove(&number)
+    }
+
+    pub(super) fn drain(&mut self) -> Vec<Arc<Partition>> {
+        self.partitions
+            .drain()
+            .flat_map(|(_, partitions)| partitions.into_values())
+            .collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.partitions.values().flat_map(HashMap::values)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.partitions.values().map(HashMap::len).sum()
+    }
+}
+
+/// Ends the tasks of these partitions: all are asked first, then waited for, together at most `deadline`.
+pub(super) fn end_tasks(partitions: &[Arc<Partition>], deadline: Duration) {
+    for partition in partitions {
+        partition.stop.cancel();
+    }
+    let until = Instant::now() + deadline;
+    for partition in partitions {
+        partition.wait_until_gone(until);
+    }
+}

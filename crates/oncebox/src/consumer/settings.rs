@@ -1,0 +1,123 @@
+//! What a consumer can be told. Every default is stated here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::dead_letter;
+use crate::retry::RetryPolicy;
+
+/// Settings of one consumer; start from [`ConsumerSettings::new`] and change fields.
+#[derive(Debug, Clone)]
+pub struct ConsumerSettings {
+    /// Addresses of brokers, comma-separated `host:port`.
+    pub bootstrap: String,
+    /// Name of the consumer group, without prefix: it scopes the inbox and names the dead-letter topics.
+    pub group: String,
+    /// Topics without prefix; each topic's replay topic is read as well. An entry that begins with `^` is a
+    /// regular expression over topic names instead, for which no replay topics are read.
+    pub topics: Vec<String>,
+    /// Comes before every topic, and before the group's name at the broker; empty outside tests and shared clusters.
+    pub topic_prefix: String,
+    /// Retries of transient failures.
+    pub retry: RetryPolicy,
+    /// Most records in one transaction; 500.
+    pub batch_max_records: usize,
+    /// Most bytes (keys, values, headers) in one transaction, and half of what a partition buffers; 4 MiB. A single larger record still passes.
+    pub batch_max_bytes: usize,
+    /// How long one call of a handler may take before it is cut and counted as transient; 30 s.
+    pub handler_timeout: Duration,
+    /// How long a batch in hand may go on after shutdown or a lost partition; 10 s.
+    pub shutdown_deadline: Duration,
+    /// What makes two records the same event.
+    pub identity: Identity,
+    /// librdkafka properties beyond and over those of this kit.
+    pub kafka: BTreeMap<String, String>,
+}
+
+/// What makes two records the same event for a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Identity {
+    /// The event id in the headers; for a record without one, its place in the topic.
+    #[default]
+    EventId,
+    /// The place in the topic: for consumers of dead-letter topics, where one event may lie several times.
+    Offset,
+}
+
+impl ConsumerSettings {
+    /// The defaults, for a group that reads these topics.
+    pub fn new(
+        bootstrap: impl Into<String>,
+        group: impl Into<String>,
+        topics: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self {
+            bootstrap: bootstrap.into(),
+            group: group.into(),
+            topics: topics.into_iter().map(Into::into).collect(),
+            topic_prefix: String::new(),
+            retry: RetryPolicy::default(),
+            batch_max_records: 500,
+            batch_max_bytes: 4 * 1024 * 1024,
+            handler_timeout: Duration::from_secs(30),
+            shutdown_deadline: Duration::from_secs(10),
+            identity: Identity::default(),
+            kafka: BTreeMap::new(),
+        }
+    }
+
+    /// The group's name at the broker: with the prefix, so that two installations on one cluster do not share it.
+    pub fn group_id(&self) -> String {
+        format!("{}{}", self.topic_prefix, self.group)
+    }
+
+    /// What is subscribed to: full names and, first in librdkafka's order, patterns.
+    pub fn subscription(&self) -> Vec<String> {
+        let mut names = Vec::with_capacity(self.topics.len() * 2);
+        for topic in &self.topics {
+            match topic.strip_prefix('^') {
+                Some(pattern) => names.push(format!("^{}{pattern}", escape(&self.topic_prefix))),
+                None => {
+                    let topic = format!("{}{topic}", self.topic_prefix);
+                    names.push(dead_letter::replay_topic(&topic, &self.group));
+                    names.push(topic);
+                }
+            }
+        }
+        names
+    }
+
+    /// Whether any topic is a pattern.
+    pub(super) fn has_pattern(&self) -> bool {
+        self.topics.iter().any(|topic| topic.starts_with('^'))
+    }
+}
+
+/// The prefix taken literally inside a pattern.
+fn escape(text: &str) -> String {
+    text.chars().fold(String::new(), |mut escaped, character| {
+        if !character.is_ascii_alphanumeric() {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+        escaped
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replay_topics_and_prefixes_are_added() {
+        let mut settings = ConsumerSettings::new("broker:9092", "payment", ["payment.commands"]);
+        settings.topic_prefix = "t1.".into();
+        assert_eq!(
+            settings.subscription(),
+            ["t1.payment.commands.payment.replay", "t1.payment.commands"]
+        );
+        assert_eq!(settings.group_id(), "t1.payment");
+        settings.topics = vec![r"^.*\.dlq$".into()];
+        assert_eq!(settings.subscription(), [r"^t1\..*\.dlq$"]);
+    }
+}

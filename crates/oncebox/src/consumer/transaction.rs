@@ -1,0 +1,265 @@
+//! One transaction: inbox rows, the handler's effects, dead letters. All of it or nothing.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+
+use chrono::Utc;
+use futures::FutureExt;
+use sqlx::{AssertSqlSafe, PgConnection};
+use telemetry::emit;
+
+use super::batch::Chunk;
+use super::happening::{BatchCommitted, DeadLettered, LeftAlone};
+use super::worker::Handling;
+use crate::attempts::{self, Attempted};
+use crate::dead_letter::Letter;
+use crate::failure::{BatchFailure, ErrorClass, Failure};
+use crate::handler::{BatchHandler, with_call_limit};
+use crate::inbox::{self, Dying};
+
+/// Why a transaction did not commit.
+#[derive(Debug)]
+pub(super) enum Uncommitted {
+    /// The kit's own statements failed: no record is to blame, so nothing is ever counted for it.
+    Kit(Failure),
+    /// The handler failed.
+    Handler(BatchFailure),
+}
+
+impl From<sqlx::Error> for Uncommitted {
+    #[track_caller]
+    fn from(error: sqlx::Error) -> Self {
+        Self::Kit(error.into())
+    }
+}
+
+impl From<crate::OutboxError> for Uncommitted {
+    #[track_caller]
+    fn from(error: crate::OutboxError) -> Self {
+        Self::Kit(error.into())
+    }
+}
+
+/// The verdict over the only record of a chunk.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) failure: Failure,
+    pub(super) attempts: u32,
+    pub(super) first_failed_at: chrono::DateTime<Utc>,
+}
+
+/// One try at a chunk.
+pub(super) struct Try<'a, H: BatchHandler> {
+    pub(super) handling: &'a Handling<H>,
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    /// Whether the topic is the group's replay topic.
+    pub(super) replayed: bool,
+    pub(super) attempted: &'a BTreeMap<i64, Attempted>,
+}
+
+impl<H: BatchHandler> Try<'_, H> {
+    /// Handles the chunk's deliveries, or buries its only one where there is a verdict, and commits.
+    ///
+    /// Deliveries that turn out to be finished by somebody else are dropped from the chunk for good.
+    pub(super) async fn commit(
+        &self,
+        chunk: &mut Chunk<H::Message>,
+        verdict: Option<&Verdict>,
+    ) -> Result<(), Uncommitted> {
+        let started = std::time::Instant::now();
+        let handling = self.handling;
+        let handle = verdict.is_none() && !chunk.deliveries.is_empty();
+        if handle {
+            self.prepare(chunk).await?;
+        }
+        let mut tx = handling
+            .pool
+            .begin_with(AssertSqlSafe(self.begin()))
+            .await?;
+        let mut duplicates = 0;
+        if handle {
+            let ids = chunk
+                .deliveries
+                .iter()
+                .map(|delivery| delivery.event_id.as_uuid());
+            let ids: Vec<_> = ids.collect();
+            let fresh =
+                inbox::mark_processed(&mut tx, &handling.settings.group, &ids, self.replayed)
+                    .await?;
+            if fresh.len() < ids.len() {
+                chunk
+                    .deliveries
+                    .retain(|delivery| fresh.contains(&delivery.event_id.as_uuid()));
+                duplicates = ids.len() - fresh.len();
+            }
+            if !chunk.deliveries.is_empty() {
+                self.handle(&mut tx, chunk).await?;
+            }
+        }
+        let letters = self.letters(chunk, verdict);
+        let buried = self.bury(&mut tx, letters).await?;
+        let offsets = self.attempted_offsets(chunk);
+        attempts::forget(
+            &mut tx,
+            &handling.settings.group,
+            self.topic,
+            self.partition,
+            &offsets,
+        )
+        .await?;
+        tx.commit().await?;
+
+        emit(LeftAlone {
+            group: &handling.settings.group,
+            topic: self.topic,
+            duplicates,
+            skipped: 0,
+        });
+        emit(BatchCommitted {
+            group: &handling.settings.group,
+            topic: self.topic,
+            handled: if handle { chunk.deliveries.len() } else { 0 },
+            dead: buried.len(),
+            duration: started.elapsed(),
+        });
+        for letter in &buried {
+            emit(DeadLettered {
+                group: &handling.settings.group,
+                record: letter.record,
+                failure: letter.failure,
+                attempts: letter.attempts,
+            });
+        }
+        Ok(())
+    }
+
+    /// The server ends a statement that hangs too, so that a handler that was cut leaves no lock behind.
+    fn begin(&self) -> String {
+        let limit = self.handling.settings.handler_timeout.as_millis().max(1);
+        format!("begin; set local statement_timeout = {limit}")
+    }
+
+    async fn prepare(&self, chunk: &Chunk<H::Message>) -> Result<(), Uncommitted> {
+        let work = self.handling.handler.prepare(&chunk.deliveries);
+        self.guarded(chunk.deliveries.len(), work)
+            .await
+            .map_err(Uncommitted::Handler)
+    }
+
+    async fn handle(
+        &self,
+        tx: &mut PgConnection,
+        chunk: &Chunk<H::Message>,
+    ) -> Result<(), Uncommitted> {
+        let work = self.handling.handler.handle(tx, &chunk.deliveries);
+        self.guarded(chunk.deliveries.len(), work)
+            .await
+            .map_err(Uncommitted::Handler)?;
+        // A handler that swallowed a database error, or ended the transaction, would make the commit below a
+        // silent rollback: effects and inbox rows gone, offset advanced.
+        let intact: Result<bool, _> =
+            sqlx::query_scalar("select pg_current_xact_id_if_assigned() is not null")
+                .fetch_one(tx)
+                .await;
+        let broken = match intact {
+            Ok(true) => return Ok(()),
+            Ok(false) => "the handler ended the transaction".to_owned(),
+            Err(error @ sqlx::Error::Database(_)) => {
+                format!("the handler went on after a failed statement: {error}")
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Err(Uncommitted::Handler(BatchFailure::Whole(Failure::new(
+            ErrorClass::Transient,
+            "handler.broken_transaction",
+            broken,
+        ))))
+    }
+
+    /// Runs a handler's future with its time limit; a panic or a hang is a transient failure.
+    async fn guarded(
+        &self,
+        records: usize,
+        work: impl Future<Output = Result<(), BatchFailure>>,
+    ) -> Result<(), BatchFailure> {
+        let one = self.handling.settings.handler_timeout;
+        let limit = self.handling.handler.time_limit(one, records);
+        let work = with_call_limit(one, AssertUnwindSafe(work).catch_unwind());
+        match tokio::time::timeout(limit, work).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(BatchFailure::Whole(Failure::panicked(panic.as_ref()))),
+            Err(_) => Err(BatchFailure::Whole(Failure::timed_out(limit))),
+        }
+    }
+
+    /// Everything of the chunk that is given up, in the order of the topic.
+    fn letters<'c>(
+        &self,
+        chunk: &'c Chunk<H::Message>,
+        verdict: Option<&'c Verdict>,
+    ) -> Vec<Letter<'c>> {
+        let now = Utc::now();
+        let poison = chunk.poison.iter().map(|poison| Letter {
+            record: &poison.record,
+            event_id: poison.event_id,
+            failure: &poison.failure,
+            attempts: 1,
+            first_failed_at: now,
+        });
+        let judged = verdict.into_iter().flat_map(|verdict| {
+            chunk.deliveries.iter().map(|delivery| Letter {
+                record: &delivery.record,
+                event_id: delivery.event_id.as_uuid(),
+                failure: &verdict.failure,
+                attempts: verdict.attempts,
+                first_failed_at: verdict.first_failed_at,
+            })
+        });
+        let mut letters: Vec<_> = poison.chain(judged).collect();
+        letters.sort_by_key(|letter| letter.record.offset);
+        letters
+    }
+
+    /// Marks events as dead and writes their letters; returns those that were written.
+    async fn bury<'c>(
+        &self,
+        tx: &mut PgConnection,
+        mut letters: Vec<Letter<'c>>,
+    ) -> Result<Vec<Letter<'c>>, Uncommitted> {
+        if letters.is_empty() {
+            return Ok(letters);
+        }
+        let group = &self.handling.settings.group;
+        let dying: Vec<Dying> = letters
+            .iter()
+            .map(|letter| Dying {
+                event_id: letter.event_id,
+                attempts: letter.attempts,
+                first_failed_at: letter.first_failed_at,
+            })
+            .collect();
+        let due = inbox::mark_dead(tx, group, &dying, self.replayed).await?;
+        letters.retain_mut(|letter| match due.get(&letter.event_id) {
+            Some(first) => {
+                letter.first_failed_at = *first;
+                true
+            }
+            None => false,
+        });
+        let mut batch = self.handling.outbox.batch();
+        let now = Utc::now();
+        for letter in &letters {
+            batch.push_raw(letter.row(group, &self.handling.version, now))?;
+        }
+        batch.insert(tx).await?;
+        Ok(letters)
+    }
+
+    fn attempted_offsets(&self, chunk: &Chunk<H::Message>) -> Vec<i64> {
+        self.attempted
+            .range(..chunk.end)
+            .map(|(offset, _)| *offset)
+            .collect()
+    }
+}
