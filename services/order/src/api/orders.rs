@@ -30,8 +30,10 @@ pub(super) struct ListQuery {
     verdict: Option<String>,
     /// Orders on a page, 1 to 100; 20 unless given.
     #[serde(default)]
+    #[param(inline, required = false)]
     limit: Limit,
     /// The `next` of the page before.
+    #[param(inline)]
     cursor: Option<Cursor<Uuid>>,
 }
 

@@ -250,6 +250,13 @@ async fn the_api_describes_itself() {
     ] {
         assert!(paths.contains(&path), "{path} is not in {paths:?}");
     }
+    for reference in references(&document) {
+        let place = reference.trim_start_matches('#');
+        assert!(
+            document.pointer(place).is_some(),
+            "{reference} leads nowhere"
+        );
+    }
     let example = &document["components"]["schemas"]["OrderSubmission"]["example"];
     let taken = service.submit("the-example", example).send().await.unwrap();
     assert_eq!(
@@ -258,4 +265,18 @@ async fn the_api_describes_itself() {
         "the example of the description is not accepted"
     );
     service.stop().await;
+}
+
+/// Every `$ref` of a document.
+fn references(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(fields) => {
+            let here = fields.get("$ref").and_then(Value::as_str);
+            here.into_iter()
+                .chain(fields.values().flat_map(references))
+                .collect()
+        }
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
 }
