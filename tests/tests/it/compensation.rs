@@ -10,9 +10,16 @@ use e2e::{Client, Service};
 /// Nothing held, and nothing captured that was not refunded.
 async fn nothing_is_held(client: &Client, order: &str, product: &str, stock: i64) {
     let level = client.level(product).await;
-    assert_eq!((level["on_hand"].as_i64(), level["reserved"].as_i64()), (Some(stock), Some(0)), "{level}");
+    assert_eq!(
+        (level["on_hand"].as_i64(), level["reserved"].as_i64()),
+        (Some(stock), Some(0)),
+        "{level}"
+    );
     let [_, (_, captured), (_, voided), (_, refunded)] = effects(&client.ledger(order).await);
-    assert!(captured <= 1 && captured == refunded, "captured {captured}, refunded {refunded}");
+    assert!(
+        captured <= 1 && captured == refunded,
+        "captured {captured}, refunded {refunded}"
+    );
     assert!(voided <= 1, "voided {voided} times");
 }
 
@@ -23,9 +30,16 @@ fn a_declined_payment_gives_the_stock_back() {
         client.stock(&lamp, 4).await;
         let order = client.submit(&one_line(&lamp, 3, "tok_declined")).await;
         let settled = client.settled(&order).await;
-        assert_eq!((settled["verdict"].as_str(), settled["reason_code"].as_str()), (Some("rejected"), Some("payment_declined")));
+        assert_eq!(
+            (settled["verdict"].as_str(), settled["reason_code"].as_str()),
+            (Some("rejected"), Some("payment_declined"))
+        );
         nothing_is_held(&client, &order, &lamp, 4).await;
-        assert_eq!(effects(&client.ledger(&order).await)[1].1, 0, "nothing was captured");
+        assert_eq!(
+            effects(&client.ledger(&order).await)[1].1,
+            0,
+            "nothing was captured"
+        );
     });
 }
 
@@ -34,7 +48,9 @@ fn a_capture_whose_answer_was_lost_happens_once() {
     shared(async |_, client| {
         let lamp = product("lost-answer");
         client.stock(&lamp, 4).await;
-        let order = client.submit(&one_line(&lamp, 1, "tok_timeout_capture")).await;
+        let order = client
+            .submit(&one_line(&lamp, 1, "tok_timeout_capture"))
+            .await;
         let settled = client.settled(&order).await;
         assert_eq!(settled["verdict"], "confirmed", "{settled}");
         assert_eq!(effects(&client.ledger(&order).await)[1], ("capture", 1));
@@ -48,7 +64,10 @@ fn a_provider_that_fails_three_times_is_tried_again() {
         client.stock(&lamp, 4).await;
         let order = client.submit(&one_line(&lamp, 1, "tok_error_3")).await;
         assert_eq!(client.settled(&order).await["verdict"], "confirmed");
-        assert_eq!(effects(&client.ledger(&order).await)[..2], [("authorize", 1), ("capture", 1)]);
+        assert_eq!(
+            effects(&client.ledger(&order).await)[..2],
+            [("authorize", 1), ("capture", 1)]
+        );
     });
 }
 
@@ -58,9 +77,11 @@ async fn cancel_while_down(client: &Client, down: &Service, label: &str, status:
     client.stock(&lamp, 5).await;
     down.terminate();
     let order = client.submit(&one_line(&lamp, 2, "tok_approved")).await;
-    testkit::eventually(&format!("status {status}"), Duration::from_secs(30), async || {
-        (client.order(&order).await["status"] == status).then_some(())
-    })
+    testkit::eventually(
+        &format!("status {status}"),
+        Duration::from_secs(30),
+        async || (client.order(&order).await["status"] == status).then_some(()),
+    )
     .await;
     let answer = client.cancel(&order, "changed my mind").await;
     assert!(answer.status.is_success(), "{}", answer.json());
@@ -68,7 +89,11 @@ async fn cancel_while_down(client: &Client, down: &Service, label: &str, status:
     down.start();
     down.ready().await;
     let settled = client.settled(&order).await;
-    assert_eq!((settled["status"].as_str(), settled["verdict"].as_str()), (Some("CANCELLED"), Some("cancelled")), "{settled}");
+    assert_eq!(
+        (settled["status"].as_str(), settled["verdict"].as_str()),
+        (Some("CANCELLED"), Some("cancelled")),
+        "{settled}"
+    );
     nothing_is_held(client, &order, &lamp, 5).await;
 }
 
@@ -89,7 +114,9 @@ fn cancelled_before_the_reservation() {
 
 #[test]
 fn cancelled_between_reservation_and_authorisation() {
-    alone(async |pipeline, client| cancel_while_down(&client, &pipeline.payment, "reserved", "RESERVED").await);
+    alone(async |pipeline, client| {
+        cancel_while_down(&client, &pipeline.payment, "reserved", "RESERVED").await
+    });
 }
 
 #[test]
@@ -98,12 +125,20 @@ fn cancelled_between_authorisation_and_confirmation() {
         let lamp = product("authorized");
         client.stock(&lamp, 5).await;
         // The provider answers a capture only after two seconds: the saga is authorised and not yet paid meanwhile.
-        let order = client.submit(&one_line(&lamp, 2, "tok_timeout_capture")).await;
+        let order = client
+            .submit(&one_line(&lamp, 2, "tok_timeout_capture"))
+            .await;
         testkit::eventually("status AUTHORIZED", Duration::from_secs(30), async || {
             (client.order(&order).await["status"] == "AUTHORIZED").then_some(())
         })
         .await;
-        assert!(client.cancel(&order, "changed my mind").await.status.is_success());
+        assert!(
+            client
+                .cancel(&order, "changed my mind")
+                .await
+                .status
+                .is_success()
+        );
         let settled = client.settled(&order).await;
         assert_eq!(settled["verdict"], "cancelled", "{settled}");
         nothing_is_held(&client, &order, &lamp, 5).await;
@@ -118,7 +153,13 @@ fn cancelled_after_it_was_paid() {
         client.stock(&lamp, 5).await;
         let order = client.submit(&one_line(&lamp, 2, "tok_approved")).await;
         assert_eq!(client.settled(&order).await["verdict"], "confirmed");
-        assert!(client.cancel(&order, "does not fit").await.status.is_success());
+        assert!(
+            client
+                .cancel(&order, "does not fit")
+                .await
+                .status
+                .is_success()
+        );
         client.settled(&order).await;
         nothing_is_held(&client, &order, &lamp, 5).await;
         assert_eq!(effects(&client.ledger(&order).await)[3], ("refund", 1));
@@ -131,10 +172,10 @@ fn cancelled_at_any_moment() {
     shared(async |_, client| {
         let lamp = product("any");
         client.stock(&lamp, 1000).await;
-        let mut running = tokio::task::JoinSet::new();
+        let mut running = Vec::new();
         for number in 0..20_u64 {
             let (client, lamp) = (client.clone(), lamp.clone());
-            running.spawn(async move {
+            running.push(async move {
                 let order = client.submit(&one_line(&lamp, 1, "tok_approved")).await;
                 // Not a wait for something: the moment itself is what varies.
                 tokio::time::sleep(Duration::from_millis(number * 15)).await;
@@ -146,8 +187,11 @@ fn cancelled_at_any_moment() {
                 assert_eq!(captured, refunded);
             });
         }
-        running.join_all().await;
+        futures::future::join_all(running).await;
         let level = client.level(&lamp).await;
-        assert_eq!((level["on_hand"].as_i64(), level["reserved"].as_i64()), (Some(1000), Some(0)));
+        assert_eq!(
+            (level["on_hand"].as_i64(), level["reserved"].as_i64()),
+            (Some(1000), Some(0))
+        );
     });
 }

@@ -3,13 +3,13 @@
 //! One platform serves all tests. A test that kills or stops something holds the platform for itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod broker_outage;
+//TMP mod broker_outage;
 mod compensation;
 mod confirmed;
 mod crash;
 mod dead_letter;
 mod double_delivery;
-mod foreign_reader;
+//TMP mod foreign_reader;
 mod idempotency;
 mod oversell;
 mod poison;

@@ -8,26 +8,35 @@ use e2e::client::{one_line, product};
 async fn race(client: &Client, label: &str, stock: i64, quantities: &[i64]) -> (usize, i64) {
     let product = product(label);
     client.stock(&product, stock).await;
-    let mut running = tokio::task::JoinSet::new();
+    let mut running = Vec::new();
     for quantity in quantities {
-        let (client, order) = (client.clone(), one_line(&product, *quantity, "tok_approved"));
-        running.spawn(async move {
+        let (client, order) = (
+            client.clone(),
+            one_line(&product, *quantity, "tok_approved"),
+        );
+        running.push(async move {
             let id = client.submit(&order).await;
             client.settled(&id).await
         });
     }
-    let orders = running.join_all().await;
+    let orders = futures::future::join_all(running).await;
     for order in &orders {
         match order["verdict"].as_str() {
             Some("confirmed") => {}
             Some("rejected") => {
                 assert_eq!(order["reason_code"], "insufficient_stock", "{order}");
-                assert!(order["reason"].as_str().unwrap().contains(&product), "the reason names the product: {order}");
+                assert!(
+                    order["reason"].as_str().unwrap().contains(&product),
+                    "the reason names the product: {order}"
+                );
             }
             other => panic!("verdict {other:?}: {order}"),
         }
     }
-    let confirmed = orders.iter().filter(|order| order["verdict"] == "confirmed").count();
+    let confirmed = orders
+        .iter()
+        .filter(|order| order["verdict"] == "confirmed")
+        .count();
     let level = client.level(&product).await;
     assert_eq!(level["reserved"], 0, "{level}");
     (confirmed, level["on_hand"].as_i64().unwrap())
