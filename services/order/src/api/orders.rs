@@ -30,10 +30,10 @@ pub(super) struct ListQuery {
     verdict: Option<String>,
     /// Orders on a page, 1 to 100; 20 unless given.
     #[serde(default)]
-    #[param(inline, required = false)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
     limit: Limit,
     /// The `next` of the page before.
-    #[param(inline)]
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<Uuid>>,
 }
 
