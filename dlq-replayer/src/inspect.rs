@@ -9,22 +9,23 @@ mod offsets;
 mod reader;
 mod topics;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
-use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::Metadata;
 
 pub use error::InspectError;
+pub(crate) use reader::owned;
 pub use reader::{Filter, Isolation, Page, PageRequest, Start};
 
 use crate::domain::cluster::{GroupDetail, GroupSummary, TopicDetail, TopicSummary};
 use crate::domain::nearest::nearest;
 use crate::domain::position::Position;
+use crate::kafka_log::Reports;
 
 /// A window on one cluster. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -36,10 +37,10 @@ pub struct Inspector {
 struct Cluster {
     config: ClientConfig,
     /// Sees the end of a partition as a read_committed consumer does.
-    committed: BaseConsumer,
+    committed: BaseConsumer<Reports>,
     /// Sees the records of open transactions too.
-    uncommitted: BaseConsumer,
-    admin: AdminClient<DefaultClientContext>,
+    uncommitted: BaseConsumer<Reports>,
+    admin: AdminClient<Reports>,
     timeout: Duration,
 }
 
@@ -65,15 +66,19 @@ impl Inspector {
         for (name, value) in extra {
             config.set(name, value);
         }
-        let with_isolation = |isolation: Isolation| -> Result<BaseConsumer, InspectError> {
+        let with_isolation = |isolation: Isolation| -> Result<BaseConsumer<Reports>, InspectError> {
             let mut config = config.clone();
             config.set("isolation.level", isolation.as_str());
-            config.create().map_err(InspectError::Configuration)
+            config
+                .create_with_context(Reports)
+                .map_err(InspectError::Configuration)
         };
         let cluster = Cluster {
             committed: with_isolation(Isolation::Committed)?,
             uncommitted: with_isolation(Isolation::Uncommitted)?,
-            admin: config.create().map_err(InspectError::Configuration)?,
+            admin: config
+                .create_with_context(Reports)
+                .map_err(InspectError::Configuration)?,
             config,
             timeout,
         };
@@ -138,6 +143,25 @@ impl Inspector {
     /// As for [`Inspector::resolve`].
     pub async fn page(&self, request: PageRequest) -> Result<Page, InspectError> {
         self.ask(move |cluster| cluster.page(&request)).await
+    }
+
+    /// Those of these topics that exist. No names, no question.
+    ///
+    /// # Errors
+    /// [`InspectError::Away`].
+    pub async fn existing(&self, names: Vec<String>) -> Result<HashSet<String>, InspectError> {
+        if names.is_empty() {
+            return Ok(HashSet::new());
+        }
+        self.ask(move |cluster| {
+            let metadata = cluster.metadata()?;
+            let known: HashSet<&str> = metadata.topics().iter().map(|topic| topic.name()).collect();
+            Ok(names
+                .into_iter()
+                .filter(|name| known.contains(name.as_str()))
+                .collect())
+        })
+        .await
     }
 
     /// Asks whether a broker answers.

@@ -1,2 +1,24 @@
-//! Dead letters: an index, replay, topic inspection; HTTP API and command line.
-fn main() {}
+//! `dlq-replayer`: an index of dead letters, replay to the group that failed, and a look into Kafka.
+
+use anyhow::Context as _;
+use dlq_replayer::settings::{DEFAULTS, Settings};
+use dlq_replayer::{NAME, VERSION, run, store};
+use settings::{Cli, Command};
+
+const ABOUT: &str = "Indexes every dead-letter topic, shows what failed and why, replays to the group that failed,\n\
+                     and looks into Kafka's topics and groups. HTTP API under a bearer token; `dlq` is its command line.";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse_for(NAME, VERSION, ABOUT, DEFAULTS);
+    let settings: Settings = cli.settings();
+    match cli.command() {
+        Command::Serve => run(settings, http_kit::shutdown::token()).await,
+        Command::Migrate => {
+            let pool = sqlx::PgPool::connect(&settings.database_url)
+                .await
+                .context("connect to the database (database_url)")?;
+            store::migrate(&pool).await.context("migrate the database")
+        }
+    }
+}

@@ -10,6 +10,7 @@ use super::offsets::Partition;
 use super::{Cluster, InspectError};
 use crate::domain::cluster::{GroupDetail, GroupMember, GroupPartition, GroupSummary};
 use crate::domain::nearest::nearest;
+use crate::kafka_log::Reports;
 
 impl Cluster {
     pub(super) fn groups(&self) -> Result<Vec<GroupSummary>, InspectError> {
@@ -106,7 +107,9 @@ impl Cluster {
         let away = |source| InspectError::away("read committed offsets", source);
         let mut config = self.config.clone();
         config.set("group.id", group);
-        let client: BaseConsumer = config.create().map_err(InspectError::Configuration)?;
+        let client: BaseConsumer<Reports> = config
+            .create_with_context(Reports)
+            .map_err(InspectError::Configuration)?;
         let mut asked = TopicPartitionList::new();
         for topic in self.metadata()?.topics() {
             for partition in topic.partitions() {

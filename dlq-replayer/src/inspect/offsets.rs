@@ -8,6 +8,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Cluster, InspectError};
 use crate::domain::position::Position;
+use crate::kafka_log::Reports;
 
 /// In Kafka's ListOffsets request these stand for instants before the first and after the last record.
 const BEFORE_FIRST: Offset = Offset::Beginning;
@@ -68,7 +69,7 @@ impl Cluster {
 
     fn list_offsets(
         &self,
-        client: &BaseConsumer,
+        client: &BaseConsumer<Reports>,
         partitions: &[Partition],
         at: Offset,
     ) -> Result<HashMap<Partition, i64>, InspectError> {

@@ -10,7 +10,8 @@ use oncebox::Record;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
 pub use scan::Isolation;
-use scan::{Scan, Span, Verdict, owned};
+pub(crate) use scan::owned;
+use scan::{Scan, Span, Verdict};
 
 use super::offsets::{Bounds, Partition};
 use super::{Cluster, InspectError};

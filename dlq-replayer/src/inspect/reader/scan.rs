@@ -13,6 +13,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::InspectError;
+use crate::kafka_log::Reports;
 
 const POLL: Duration = Duration::from_millis(100);
 
@@ -63,7 +64,7 @@ pub(super) struct Outcome {
 
 /// A consumer for one scan of one topic.
 pub(super) struct Scan {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Reports>,
     topic: String,
 }
 
@@ -84,7 +85,9 @@ impl Scan {
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "20")
             .set("queued.max.messages.kbytes", "16384");
-        let consumer = config.create().map_err(InspectError::Configuration)?;
+        let consumer = config
+            .create_with_context(Reports)
+            .map_err(InspectError::Configuration)?;
         Ok(Self {
             consumer,
             topic: topic.to_owned(),
