@@ -1,2 +1,28 @@
-//! Benchmarks.
-fn main() {}
+//! Benchmarks of the platform on a stack of its own. `cargo dev bench` starts the stack and runs this in release.
+
+mod figures;
+mod memory;
+mod orders;
+
+use clap::{Parser, Subcommand};
+
+/// Measures the platform; prints a table, or JSON, and keeps the JSON under target/bench.
+#[derive(Debug, Parser)]
+#[command(name = "cargo dev bench")]
+struct Cli {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Orders from submission to verdict: latency of the submission, orders a second to the end, memory at rest.
+    Orders(orders::Options),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Cli::parse().bench {
+        Bench::Orders(options) => orders::run(options).await,
+    }
+}

@@ -42,6 +42,11 @@ impl Service {
         }
     }
 
+    /// The service's name, which is also its binary's.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Base of its HTTP interface.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
