@@ -10,10 +10,9 @@ use crate::domain::operation::{Operation, OrderId, idempotency_key};
 ///
 /// What to authorise is taken from the latest command until the provider was first asked; after that it must stay as it
 /// is, because the provider's idempotency key stands for exactly that request. The same holds for the merchant account.
-pub async fn open(tx: &mut PgConnection, commands: &[&Command]) -> Result<(), sqlx::Error> {
+pub async fn open(tx: &mut PgConnection, commands: &[Command]) -> Result<(), sqlx::Error> {
     let mut opening: Vec<&Command> = commands
         .iter()
-        .copied()
         .filter(|command| command.ask != Ask::Capture)
         .collect();
     if opening.is_empty() {

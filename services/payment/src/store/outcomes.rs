@@ -50,7 +50,7 @@ async fn settle_operations(
     };
     sqlx::query(
         "update operations o
-         set answers = o.answers + e.answered, provider_id = e.provider_id, last_error = e.error,
+         set answers = o.answers + e.answered, provider_id = e.provider_id, last_error = coalesce(e.error, o.last_error),
              settled_at = case when e.error is null then clock_timestamp() end
          from unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[])
               as e (order_id, operation, answered, provider_id, error)
