@@ -13,4 +13,4 @@ pub mod store;
 mod verdicts;
 
 pub use run::{Running, SERVICE, VERSION, migrate, run, start};
-pub use settings::{DEFAULTS, Retry, Settings};
+pub use settings::{DEFAULTS, Settings};

@@ -6,16 +6,17 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::FutureExt;
 use http_kit::Server;
-use oncebox::{Codec, CodecError, Outbox};
-use schemas::inventory::{CommitStock, ReleaseStock, ReserveStock};
+use oncebox::{Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox};
+use schemas::inventory::{CommitStock, ReleaseStock, ReserveStock, StockReserved};
 use schemas::order::{OrderCancelled, OrderConfirmed, OrderPlaced};
-use schemas::payment::{AuthorizePayment, CapturePayment, VoidPayment};
+use schemas::payment::{AuthorizePayment, CapturePayment, PaymentAuthorized, VoidPayment};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{App, routes};
+use crate::handlers::replies::Replies;
 use crate::handlers::{housekeeping, sweep};
 use crate::settings::Settings;
 use crate::store;
@@ -82,12 +83,14 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> anyhow::R
 
     // One token for all parts: the first that ends, whyever, ends the others in good order.
     let stop = shutdown.child_token();
-    let bound = server(&settings, telemetry, app, codec)
-        .bind(&settings.http_address, stop.clone())
-        .await?;
+    let consumer = consumer(&settings, &pool, &codec, outbox.clone());
+    let server = server(&settings, telemetry, app, codec, consumer.health());
+    let bound = server.bind(&settings.http_address, stop.clone()).await?;
     let address = bound.local_addr()?;
     let mut parts = JoinSet::new();
     parts.spawn(async move { bound.serve().await.context("the HTTP server failed") });
+    let consuming = consumer.run(stop.clone());
+    parts.spawn(async move { consuming.await.context("the Kafka consumer failed") });
     parts.spawn({
         let (pool, stop) = (pool.clone(), stop.clone());
         async move { verdicts.run(pool, stop).map(Ok).await }
@@ -186,13 +189,46 @@ async fn learn_schemas(codec: &Codec) -> Result<(), CodecError> {
     Ok(())
 }
 
-fn server(settings: &Settings, telemetry: telemetry::Telemetry, app: App, codec: Codec) -> Server {
+/// The group `order`, which hears what inventory and payment answer.
+fn consumer(
+    settings: &Settings,
+    pool: &PgPool,
+    codec: &Codec,
+    outbox: Outbox,
+) -> Consumer<Replies> {
+    let topics = [StockReserved::TOPIC, PaymentAuthorized::TOPIC];
+    let settings = ConsumerSettings {
+        topic_prefix: settings.topic_prefix.clone(),
+        retry: settings.retry,
+        ..ConsumerSettings::new(&settings.kafka, SERVICE, topics)
+    };
+    Consumer::new(
+        settings,
+        pool.clone(),
+        codec.clone(),
+        VERSION,
+        Replies::new(outbox),
+    )
+}
+
+fn server(
+    settings: &Settings,
+    telemetry: telemetry::Telemetry,
+    app: App,
+    codec: Codec,
+    consumer: ConsumerHealth,
+) -> Server {
     let pool = app.pool.clone();
     Server::new(SERVICE, VERSION, telemetry, routes(app))
         .request_timeout(settings.wait_max() + REQUEST_MARGIN)
         .check("database", move || {
             let pool = pool.clone();
             async move { sqlx::query("select 1").execute(&pool).await.map(|_| ()) }
+        })
+        // Orders are accepted and kept while Kafka is away; they go on when it is back.
+        .check_optional("kafka", move || {
+            let consumer = consumer.clone();
+            async move { consumer.check() }
         })
         .check_optional("schema_registry", move || {
             let codec = codec.clone();

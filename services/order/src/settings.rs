@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oncebox::RetryPolicy;
 use serde::{Deserialize, Serialize};
 
 /// Every setting with its default and an explanation.
@@ -24,17 +25,7 @@ pub struct Settings {
     pub sweep_interval_seconds: u32,
     pub wait_max_seconds: u32,
     pub idempotency_days: u32,
-    pub retry: Retry,
-}
-
-/// How failed records are tried again.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "defaults.toml explains each key")]
-pub struct Retry {
-    pub retries: u32,
-    pub first_delay_ms: u64,
-    pub max_delay_ms: u64,
+    pub retry: RetryPolicy,
 }
 
 /// No request is held open for longer, whatever is set.
@@ -76,5 +67,10 @@ mod tests {
         let settings: Settings = toml::from_str(DEFAULTS).unwrap();
         assert_eq!(settings.saga_timeout(), Duration::from_secs(300));
         assert!(settings.wait_max() <= Duration::from_secs(30));
+        assert_eq!(
+            settings.retry,
+            RetryPolicy::default(),
+            "the file explains other defaults than the kit's"
+        );
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 pub(crate) struct Service {
     pub(crate) db: TestDb,
+    pub(crate) prefix: String,
     pub(crate) outbox: Outbox,
     pub(crate) address: SocketAddr,
     client: Client,
@@ -42,6 +43,7 @@ impl Service {
         let running = order::start(settings, stop.clone()).await.unwrap();
         Self {
             db,
+            prefix,
             outbox,
             address: running.address(),
             client: Client::new(),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helper fails the test")]
 
 mod common;
+mod kafka;
 mod reading;
 mod saga;
 mod submission;
