@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
-use oncebox::{Codec, Delivery, EventId, Headers, Outbox, Record};
-use order::handlers::replies::Reply;
+use oncebox::{BatchFailure, BatchHandler, Codec, Delivery, EventId, Headers, Outbox, Record};
+use order::handlers::replies::{Replies, Reply};
 use order::{Running, Settings};
 use reqwest::{Client, RequestBuilder, Response};
+use schemas::inventory::{StockCommitted, StockReserved};
+use schemas::payment::{PaymentAuthorized, PaymentCaptured};
 use serde_json::{Value, json};
 use testkit::TestDb;
 use tokio_util::sync::CancellationToken;
@@ -166,4 +168,40 @@ pub(crate) fn delivery(reply: impl Into<Reply>) -> Delivery<Reply> {
         event_id,
         record,
     }
+}
+
+/// Handles a batch as the consumer does: one transaction.
+pub(crate) async fn handle(
+    service: &Service,
+    batch: &[Delivery<Reply>],
+) -> Result<(), BatchFailure> {
+    let mut tx = service.db.pool().begin().await.unwrap();
+    Replies::new(service.outbox.clone())
+        .handle(&mut tx, batch)
+        .await?;
+    tx.commit().await.unwrap();
+    Ok(())
+}
+
+pub(crate) fn authorized(order_id: Uuid) -> PaymentAuthorized {
+    PaymentAuthorized {
+        order_id,
+        authorization_id: "auth-1".to_owned(),
+    }
+}
+
+pub(crate) fn captured(order_id: Uuid) -> PaymentCaptured {
+    PaymentCaptured {
+        order_id,
+        capture_id: "capture-1".to_owned(),
+    }
+}
+
+pub(crate) fn straight(order_id: Uuid) -> Vec<Delivery<Reply>> {
+    vec![
+        delivery(StockReserved { order_id }),
+        delivery(authorized(order_id)),
+        delivery(StockCommitted { order_id }),
+        delivery(captured(order_id)),
+    ]
 }
