@@ -226,3 +226,27 @@ async fn an_answer_for_an_unknown_order_is_to_blame_alone() {
     }
     service.stop().await;
 }
+
+#[tokio::test]
+async fn a_row_that_makes_no_sense_is_told_apart_from_trouble_that_passes() {
+    let service = Service::start("unreadable").await;
+    let order_id = service.place(&one_mug()).await;
+    sqlx::query("update orders set stock = 'committed'")
+        .execute(service.db.pool())
+        .await
+        .unwrap();
+    match handle(&service, &[delivery(StockReserved { order_id })])
+        .await
+        .unwrap_err()
+    {
+        BatchFailure::Whole(failure) => {
+            assert_eq!(
+                (failure.class, failure.code),
+                (ErrorClass::Permanent, "order.unreadable")
+            );
+            assert!(failure.message.contains("stock committed"), "{failure}");
+        }
+        BatchFailure::Records(records) => panic!("{records:?}"),
+    }
+    service.stop().await;
+}

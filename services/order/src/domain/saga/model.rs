@@ -207,6 +207,11 @@ impl World {
             (Ask::Release | Ask::Void, Ledger::Nothing | Ledger::Held) => {
                 way(Ledger::GivenBack { after_final: false });
             }
+            // Nothing is held after a refusal; a service may say so in either way.
+            (Ask::Release | Ask::Void, Ledger::Refused) => {
+                way(Ledger::Refused);
+                way(Ledger::GivenBack { after_final: false });
+            }
             (Ask::Release | Ask::Void, Ledger::Final) => {
                 way(Ledger::GivenBack { after_final: true })
             }
