@@ -67,6 +67,7 @@ pub fn routes(app: Arc<App>, token: &str) -> OpenApiRouter {
         .routes(routes!(dlq::topics))
         .routes(routes!(dlq::letters))
         .routes(routes!(dlq::letter))
+        .routes(routes!(dlq::value))
         .routes(routes!(replays::replay_letter))
         .routes(routes!(replays::replay_many, replays::replays))
         .routes(routes!(kafka::topics))

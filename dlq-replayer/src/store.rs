@@ -9,7 +9,7 @@ use sqlx::migrate::MigrateError;
 
 pub use index::{index, remove_older};
 pub use letters::{
-    Filter, LetterRow, LetterSummary, TopicCounts, letter, letters, open_by_topic, topics,
+    Filter, LetterRow, LetterSummary, TopicCounts, letter, letters, open_by_topic, topics, value,
 };
 pub use replays::{
     History, Order, ReplaySummary, Scope, chosen, execute, history, lock, matching, replay_topics,

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use http_kit::{Cursor, Limit, Page, Path, Problem, ProblemBody, Query, StrictJson};
 use oncebox::Headers;
 use serde::Deserialize;
@@ -140,6 +143,25 @@ pub(super) async fn letter(
             })
             .collect(),
     }))
+}
+
+/// The bytes of a dead letter's value, as they are. No content for a tombstone.
+#[utoipa::path(get, path = "/v1/dlq/letters/{id}/value", tag = "dead letters", security(("token" = [])),
+    params(("id" = i64, Path, description = "id of the dead letter", example = 17)),
+    responses((status = 200, description = "the bytes", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 204, description = "a tombstone"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
+pub(super) async fn value(
+    State(app): State<Arc<App>>,
+    Path(id): Path<i64>,
+) -> Result<Response, Problem> {
+    let value = store::value(&app.pool, id)
+        .await?
+        .ok_or_else(|| letter_unknown(id))?;
+    Ok(match value {
+        Some(value) => ([(CONTENT_TYPE, "application/octet-stream")], value).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 fn view(row: LetterSummary) -> LetterView {

@@ -174,3 +174,14 @@ pub async fn letter(pool: &PgPool, id: i64) -> Result<Option<LetterRow>, sqlx::E
         .push_bind(id);
     query.build_query_as().fetch_optional(pool).await
 }
+
+/// The value of a letter: none where there is no letter, none within for a tombstone.
+///
+/// # Errors
+/// Any [`sqlx::Error`].
+pub async fn value(pool: &PgPool, id: i64) -> Result<Option<Option<Vec<u8>>>, sqlx::Error> {
+    sqlx::query_scalar("select value from dead_letters where id = $1")
+        .bind(id)
+        .fetch_optional(pool)
+        .await
+}
