@@ -3,13 +3,13 @@
 //! One platform serves all tests. A test that kills or stops something holds the platform for itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-//TMP mod broker_outage;
+mod broker_outage;
 mod compensation;
 mod confirmed;
 mod crash;
 mod dead_letter;
 mod double_delivery;
-//TMP mod foreign_reader;
+mod foreign_reader;
 mod idempotency;
 mod oversell;
 mod poison;
