@@ -19,14 +19,22 @@ pub async fn lock(
     orders: &[OrderId],
 ) -> Result<HashMap<OrderId, Payment>, sqlx::Error> {
     let orders: Vec<Uuid> = orders.iter().map(|order| order.0).collect();
+    // Two statements: after waiting for a lock, the first sees the new version of the locked row, but everything else as it
+    // was before the wait. The second reads row and operations as of now.
+    sqlx::query(
+        "select from payments where order_id = any($1) order by order_id for no key update",
+    )
+    .bind(&orders)
+    .execute(&mut *tx)
+    .await?;
     let rows: Vec<Row> = sqlx::query_as(
         "select p.order_id, p.customer_id, p.amount_minor, p.currency, p.payment_token, p.merchant_account,
                 p.standing, p.decline_code, p.decline_reason,
                 o.operation, o.calls, o.answers, o.provider_id, o.settled_at is not null as settled
-         from (select * from payments where order_id = any($1) order by order_id for no key update) p
-              left join operations o on o.order_id = p.order_id",
+         from payments p left join operations o on o.order_id = p.order_id
+         where p.order_id = any($1)",
     )
-    .bind(orders)
+    .bind(&orders)
     .fetch_all(tx)
     .await?;
     collect(rows)
