@@ -1,14 +1,18 @@
 //! Puts the service together and runs it until it is told to stop.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::FutureExt;
 use http_kit::Server;
-use oncebox::{Codec, CodecError, Outbox};
-use schemas::payment::{PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided};
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use oncebox::{Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox};
+use schemas::payment::{
+    AuthorizePayment, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided,
+};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +44,23 @@ pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
 /// # Errors
 /// Whatever keeps it from starting, or the part that failed. What was done until then is in the database.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    start(settings, shutdown).await?.finished().await
+}
+
+/// The running service.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    pool: PgPool,
+    stop: CancellationToken,
+    parts: JoinSet<anyhow::Result<()>>,
+}
+
+/// Starts the service and returns when it takes requests; [`run`] is this and [`Running::finished`].
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn start(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let telemetry = telemetry::init(SERVICE, VERSION, settings.log_format, &settings.log_filter)?;
     let provider = Arc::new(Provider::new(settings.provider())?);
     let pool = connect(&settings).await?;
@@ -49,53 +70,102 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         // It may run for days on what the database remembers; only the first start ever needs the registry.
         tracing::warn!(%error, "schemas not learned, asking again with the first event of each type");
     }
-    let outbox = Outbox::new(codec.clone(), SERVICE, &settings.topic_prefix);
-    let handler = Payments::new(
-        pool.clone(),
-        outbox.clone(),
-        provider.clone(),
-        settings.provider_concurrency,
-    );
-    let _ = handler;
 
     // One token for all parts: the first that ends, whyever, ends the others in good order.
     let stop = shutdown.child_token();
-    let mut parts = JoinSet::new();
-    let server = server(&settings, telemetry, pool.clone(), codec, provider);
+    let consumer = consumer(&settings, &pool, &codec, provider.clone());
+    let server = server(telemetry, pool.clone(), codec, provider, consumer.health());
     let bound = server.bind(&settings.http_address, stop.clone()).await?;
+    let address = bound.local_addr()?;
+    let mut parts = JoinSet::new();
     parts.spawn(async move { bound.serve().await.context("the HTTP server failed") });
-    let watching = watch(pool.clone(), stop.clone());
-    parts.spawn(async move {
-        watching.await;
-        Ok(())
-    });
+    let consuming = consumer.run(stop.clone());
+    parts.spawn(async move { consuming.await.context("the Kafka consumer failed") });
+    parts.spawn(watch(pool.clone(), stop.clone()).map(Ok));
+    Ok(Running {
+        address,
+        pool,
+        stop,
+        parts,
+    })
+}
 
-    let mut outcome = Ok(());
-    while let Some(ended) = parts.join_next().await {
-        let ended = ended
-            .context("a part of the service panicked")
-            .and_then(|result| result);
-        if !stop.is_cancelled() && ended.is_ok() {
-            outcome = Err(anyhow::anyhow!("a part of the service ended unasked"));
-        } else if outcome.is_ok() {
-            outcome = ended;
-        }
-        stop.cancel();
+impl Running {
+    /// Where it takes requests.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
-    pool.close().await;
-    tracing::info!("stopped");
-    outcome
+
+    /// Waits until the service has stopped.
+    ///
+    /// # Errors
+    /// The part that failed.
+    pub async fn finished(mut self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.parts.join_next().await {
+            let ended = ended
+                .context("a part of the service panicked")
+                .and_then(|result| result);
+            if !self.stop.is_cancelled() && ended.is_ok() {
+                outcome = Err(anyhow::anyhow!("a part of the service ended unasked"));
+            } else if outcome.is_ok() {
+                outcome = ended;
+            }
+            self.stop.cancel();
+        }
+        self.pool.close().await;
+        tracing::info!("stopped");
+        outcome
+    }
+}
+
+/// The group `payment`, which carries out the order service's commands.
+fn consumer(
+    settings: &Settings,
+    pool: &PgPool,
+    codec: &Codec,
+    provider: Arc<Provider>,
+) -> Consumer<Payments> {
+    let consumer = ConsumerSettings {
+        topic_prefix: settings.topic_prefix.clone(),
+        retry: settings.retry,
+        batch_max_records: settings.batch_max_records.max(1),
+        handler_timeout: settings.batch_timeout(),
+        ..ConsumerSettings::new(&settings.kafka, SERVICE, [AuthorizePayment::TOPIC])
+    };
+    let outbox = Outbox::new(codec.clone(), SERVICE, &settings.topic_prefix);
+    let handler = Payments::new(
+        pool.clone(),
+        outbox,
+        provider,
+        settings.provider_concurrency,
+    );
+    Consumer::new(consumer, pool.clone(), codec.clone(), VERSION, handler)
 }
 
 async fn connect(settings: &Settings) -> anyhow::Result<PgPool> {
-    PgPoolOptions::new()
+    let options: PgConnectOptions = settings
+        .database_url
+        .parse()
+        .context("the setting database_url is no PostgreSQL address")?;
+    let database = options.get_database().unwrap_or_default();
+    let place = format!(
+        "{database:?} at {}:{}",
+        options.get_host(),
+        options.get_port()
+    );
+    // One connection before the pool: a pool repeats what fails until its timeout, and then says only that.
+    let probe = PgConnection::connect_with(&options).await.with_context(|| {
+        format!("the database {place} cannot be reached; is database_url (ONCEBOX_DATABASE_URL) right?")
+    })?;
+    probe.close().await?;
+    let pool = PgPoolOptions::new()
         .max_connections(settings.database_connections.max(2))
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect(&settings.database_url)
+        .acquire_timeout(ACQUIRE_TIMEOUT);
+    pool.connect_with(options)
         .await
-        .context(
-            "the database cannot be reached; check the setting database_url (ONCEBOX_DATABASE_URL)",
-        )
+        .with_context(|| format!("no connection to the database {place}"))
 }
 
 async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
@@ -114,18 +184,22 @@ async fn learn_schemas(codec: &Codec) -> Result<(), CodecError> {
 }
 
 fn server(
-    settings: &Settings,
     telemetry: telemetry::Telemetry,
     pool: PgPool,
     codec: Codec,
     provider: Arc<Provider>,
+    consumer: ConsumerHealth,
 ) -> Server {
-    let _ = settings;
     let database = pool.clone();
     Server::new(SERVICE, VERSION, telemetry, routes(App { pool }))
         .check("database", move || {
             let pool = database.clone();
             async move { sqlx::query("select 1").execute(&pool).await.map(|_| ()) }
+        })
+        // Commands wait in Kafka while it, the provider or the registry is away; they go on when it is back.
+        .check_optional("kafka", move || {
+            let consumer = consumer.clone();
+            async move { consumer.check() }
         })
         .check_optional("payment_provider", move || {
             let health = provider.health();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oncebox::RetryPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::circuit::Limits;
@@ -29,17 +30,7 @@ pub struct Settings {
     pub circuit_failures: usize,
     pub circuit_open_ms: u64,
     pub batch_max_records: usize,
-    pub retry: Retry,
-}
-
-/// How failed records are tried again.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "defaults.toml explains each key")]
-pub struct Retry {
-    pub retries: u32,
-    pub first_delay_ms: u64,
-    pub max_delay_ms: u64,
+    pub retry: RetryPolicy,
 }
 
 impl Settings {

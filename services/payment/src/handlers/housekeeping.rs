@@ -23,13 +23,13 @@ pub async fn watch(pool: PgPool, stop: CancellationToken) {
                 error: &error,
             }),
         }
-        if round % COUNTS_BETWEEN_PARTITIONS == 0 {
-            if let Err(error) = oncebox::migrations::ensure_partitions(&pool).await {
-                telemetry::emit(HousekeepingFailed {
-                    task: "make partitions ahead",
-                    error: &error,
-                });
-            }
+        if round % COUNTS_BETWEEN_PARTITIONS == 0
+            && let Err(error) = oncebox::migrations::ensure_partitions(&pool).await
+        {
+            telemetry::emit(HousekeepingFailed {
+                task: "make partitions ahead",
+                error: &error,
+            });
         }
         tokio::select! {
             () = stop.cancelled() => return,

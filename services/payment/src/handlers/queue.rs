@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use oncebox::{BatchFailure, Cause, Delivery, Failure};
+use oncebox::{BatchFailure, Cause, Delivery, ErrorClass, Failure};
 use schemas::PaymentCommand;
 
 use super::{PaymentFailure, command};
@@ -101,7 +101,13 @@ impl Queue {
         }
     }
 
-    pub(super) fn into_result(self) -> Result<(), BatchFailure> {
+    /// The provider away is everybody's outage: the whole batch waits for it, and no record is taken out of it. What was
+    /// settled meanwhile is stored, and not repeated.
+    pub(super) fn into_result(mut self) -> Result<(), BatchFailure> {
+        let outage = |(_, failure): &(usize, Failure)| failure.class == ErrorClass::Outage;
+        if let Some(position) = self.failed.iter().position(outage) {
+            return Err(BatchFailure::Whole(self.failed.swap_remove(position).1));
+        }
         if self.failed.is_empty() {
             Ok(())
         } else {

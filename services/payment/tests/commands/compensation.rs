@@ -5,9 +5,10 @@ use std::time::Duration;
 use oncebox::{BatchHandler, ErrorClass};
 use testkit::eventually;
 
+use crate::crash::HASTY;
 use crate::harness::{Fixture, Patience, authorize, capture, deliveries, order, void, voided};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_void_before_any_authorisation_leaves_a_tombstone() {
@@ -103,16 +104,9 @@ async fn a_failed_command_is_not_overtaken_in_its_batch() {
 
 #[tokio::test]
 async fn an_authorisation_that_is_still_on_its_way_is_voided_when_it_lands() {
-    let fixture = Fixture::with(
-        "onitsway",
-        Patience {
-            timeout_ms: 100,
-            ..Patience::default()
-        },
-    )
-    .await;
+    let fixture = Fixture::with("onitsway", HASTY).await;
     let order = order();
-    let failure = fixture.refused(authorize(order, "tok_slow_450")).await;
+    let failure = fixture.refused(authorize(order, "tok_slow_2500")).await;
     assert_eq!(failure.code, "payment.provider_no_answer");
     // Given up by the order: the void must not take "not known yet" for "never".
     fixture.persist(void(order)).await;
@@ -137,7 +131,7 @@ async fn a_provider_that_only_failed_holds_nothing_to_void() {
 
 #[tokio::test]
 async fn a_capture_whose_answer_was_lost_is_refunded() {
-    let fixture = Fixture::new("lostcapture").await;
+    let fixture = Fixture::with("lostcapture", HASTY).await;
     let order = order();
     fixture
         .deliver(&[authorize(order, "tok_timeout_capture_refund")])
@@ -163,16 +157,9 @@ async fn a_capture_whose_answer_was_lost_is_refunded() {
 
 #[tokio::test]
 async fn a_capture_that_lands_during_the_void_is_refunded() {
-    let fixture = Fixture::with(
-        "race",
-        Patience {
-            timeout_ms: 150,
-            ..Patience::default()
-        },
-    )
-    .await;
+    let fixture = Fixture::with("race", HASTY).await;
     let order = order();
-    fixture.persist(authorize(order, "tok_slow_400")).await;
+    fixture.persist(authorize(order, "tok_slow_2500")).await;
     let failure = fixture.refused(capture(order)).await;
     assert_eq!(failure.code, "payment.provider_no_answer");
     fixture.persist(void(order)).await;

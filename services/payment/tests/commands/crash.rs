@@ -7,11 +7,18 @@ use testkit::eventually;
 
 use crate::harness::{Fixture, Patience, authorize, capture, deliveries, order};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Gives up before the answer, and not before a look-up.
+pub(crate) const HASTY: Patience = Patience {
+    timeout_ms: 1_000,
+    circuit_failures: 1_000,
+    circuit_open_ms: 200,
+};
 
 #[tokio::test]
 async fn captured_but_the_answer_is_lost_is_captured_once() {
-    let fixture = Fixture::new("lost").await;
+    let fixture = Fixture::with("lost", HASTY).await;
     let order = order();
     fixture
         .deliver(&[authorize(order, "tok_timeout_authorize_capture")])
@@ -148,16 +155,9 @@ async fn two_processes_with_the_same_commands_charge_once() {
 
 #[tokio::test]
 async fn a_request_that_arrives_late_is_not_a_second_one() {
-    let fixture = Fixture::with(
-        "late",
-        Patience {
-            timeout_ms: 100,
-            ..Patience::default()
-        },
-    )
-    .await;
+    let fixture = Fixture::with("late", HASTY).await;
     let order = order();
-    let failures = fixture.persist(authorize(order, "tok_slow_450")).await;
+    let failures = fixture.persist(authorize(order, "tok_slow_2500")).await;
     assert_eq!(
         (failures[0].class, failures[0].code),
         (ErrorClass::Transient, "payment.provider_no_answer")

@@ -8,7 +8,7 @@ use testkit::eventually;
 
 use crate::harness::{Fixture, Patience, authorize, order};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn every_kind_of_outage_is_one_and_ends() {
@@ -93,34 +93,21 @@ async fn the_circuit_opens_spares_the_provider_and_recovers() {
         .iter()
         .map(|order| authorize(*order, "tok_approved"))
         .collect();
-    let Err(BatchFailure::Records(failed)) = fixture.deliver(&commands).await else {
-        panic!("all must fail")
+    let BatchFailure::Whole(outage) = fixture.deliver(&commands).await.unwrap_err() else {
+        panic!("an open circuit is everybody's outage")
     };
-    let by_code = |code: &str| {
-        failed
-            .iter()
-            .filter(|(_, failure)| failure.code == code)
-            .count()
-    };
-    let (errors, spared) = (
-        by_code("payment.provider_error"),
-        by_code("payment.provider_circuit_open"),
-    );
-    assert_eq!(errors + spared, 40);
-    assert!(
-        (3..=18).contains(&errors) && spared >= 22,
-        "{errors} errors, {spared} spared"
-    );
-    assert!(
-        failed
-            .iter()
-            .all(|(_, failure)| (failure.class == ErrorClass::Outage)
-                == (failure.code == "payment.provider_circuit_open"))
+    assert_eq!(
+        (outage.class, outage.code),
+        (ErrorClass::Outage, "payment.provider_circuit_open")
     );
     let asked = fixture.get("/v1/ledger").await["calls"]["authorize"]
         .as_u64()
         .unwrap();
-    assert_eq!(asked, errors as u64, "an open circuit calls nobody");
+    // Three open it; up to sixteen are under way by then.
+    assert!(
+        (3..=18).contains(&asked),
+        "an open circuit calls nobody: {asked}"
+    );
 
     fixture.mode(json!({})).await;
     eventually("the circuit to close", DEADLINE, async || {
