@@ -1,0 +1,22 @@
+//! The consumer on a real broker and a real PostgreSQL: each test tries to break one promise.
+
+#[path = "consumer/duplicates.rs"]
+mod duplicates;
+#[path = "consumer/failures.rs"]
+mod failures;
+#[path = "consumer/foreign.rs"]
+mod foreign;
+#[path = "consumer/outages.rs"]
+mod outages;
+#[path = "consumer/poison.rs"]
+mod poison;
+#[path = "consumer/rebalance.rs"]
+mod rebalance;
+#[path = "consumer/replay.rs"]
+mod replay;
+#[path = "consumer/retries.rs"]
+mod retries;
+#[path = "consumer/rig.rs"]
+mod rig;
+#[path = "consumer/shutdown.rs"]
+mod shutdown;

@@ -1,0 +1,353 @@
+//! What the consumer's tests share: a topic, a handler that follows a script, and looking at what came of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use oncebox::{
+    BatchFailure, BatchHandler, Codec, Consumer, ConsumerHealth, ConsumerSettings, Delivery, Each,
+    ErrorClass, EventId, Failure, Handler, Headers, RetryPolicy, dead_letter,
+};
+use sqlx::{PgConnection, PgPool};
+use testkit::kafka::Sender;
+use testkit::{TestDb, eventually};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const GROUP: &str = "tester";
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Noted {
+    pub(crate) key: String,
+    pub(crate) text: String,
+}
+
+oncebox::event! {
+    Noted = "kit.consumer.Noted" on "kit-consumer.notes" keyed by |event| event.key.clone(),
+    schema r#"{"type":"record","name":"Noted","namespace":"kit.consumer","fields":[
+        {"name":"key","type":"string"},{"name":"text","type":"string"}]}"#
+}
+
+oncebox::messages! {
+    pub(crate) enum Note { Noted }
+    others dead_letter
+}
+
+/// What the handler does with a record, after it has written the record's effect.
+pub(crate) enum Act {
+    Succeed,
+    Fail(ErrorClass),
+    Panic,
+    Hang,
+    /// Swallows a failed statement, as a careless handler does.
+    Swallow,
+    Take(Duration),
+}
+
+type Script = dyn Fn(&Delivery<Note>, usize) -> Act + Send + Sync;
+
+/// Writes one row for each record, then does what the script says. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Scripted {
+    script: Arc<Script>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Scripted {
+    /// The script also gets the number of the call, from 0 on.
+    pub(crate) fn new(script: impl Fn(&Delivery<Note>, usize) -> Act + Send + Sync + 'static) -> Self {
+        Self {
+            script: Arc::new(script),
+            calls: Arc::default(),
+        }
+    }
+
+    pub(crate) fn succeed() -> Self {
+        Self::new(|_, _| Act::Succeed)
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) fn text(delivery: &Delivery<Note>) -> &str {
+    let Note::Noted(noted) = &delivery.message;
+    &noted.text
+}
+
+#[async_trait]
+impl Handler for Scripted {
+    type Message = Note;
+
+    async fn handle(
+        &self,
+        tx: &mut PgConnection,
+        delivery: &Delivery<Note>,
+    ) -> Result<(), Failure> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        write_effect(tx, delivery).await?;
+        match (self.script)(delivery, call) {
+            Act::Succeed => Ok(()),
+            Act::Fail(class) => Err(Failure::new(
+                class,
+                "test.refused",
+                format!("refused {}", text(delivery)),
+            )),
+            Act::Panic => panic!("the script says so"),
+            Act::Hang => std::future::pending().await,
+            Act::Swallow => {
+                let _ = sqlx::query("select 1 / 0").execute(tx).await;
+                Ok(())
+            }
+            Act::Take(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn write_effect(tx: &mut PgConnection, delivery: &Delivery<Note>) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into effects (event_id, key, text, partition, record_offset) values ($1, $2, $3, $4, $5)")
+        .bind(delivery.event_id.as_uuid())
+        .bind(delivery.record.key.as_deref())
+        .bind(text(delivery))
+        .bind(delivery.record.partition)
+        .bind(delivery.record.offset)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Fails a whole batch when it holds a bad record, without saying which.
+pub(crate) struct Unclear(pub(crate) Scripted);
+
+#[async_trait]
+impl BatchHandler for Unclear {
+    type Message = Note;
+
+    async fn handle(
+        &self,
+        tx: &mut PgConnection,
+        batch: &[Delivery<Note>],
+    ) -> Result<(), BatchFailure> {
+        for delivery in batch {
+            if let Err(failure) = self.0.handle(&mut *tx, delivery).await {
+                return Err(BatchFailure::Whole(failure));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct Rig {
+    pub(crate) database: TestDb,
+    pub(crate) codec: Codec,
+    pub(crate) sender: Sender,
+    pub(crate) settings: ConsumerSettings,
+    pub(crate) topic: String,
+}
+
+/// A consumer at work; dropped, it stops.
+pub(crate) struct Running {
+    pub(crate) health: ConsumerHealth,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), oncebox::ConsumerError>>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(LONG, self.task)
+            .await
+            .expect("the consumer ends")
+            .unwrap()
+            .unwrap();
+    }
+}
+
+impl Rig {
+    pub(crate) async fn new(label: &str, partitions: i32) -> Self {
+        let database = TestDb::new(label).await;
+        sqlx::query(
+            "create table effects (at bigserial primary key, event_id uuid not null, key bytea, text text not null,
+                partition integer not null, record_offset bigint not null)",
+        )
+        .execute(database.pool())
+        .await
+        .unwrap();
+        let prefix = testkit::topic_prefix();
+        let topic = format!("{prefix}notes");
+        let replay = dead_letter::replay_topic(&topic, GROUP);
+        testkit::kafka::create_topics(&[&topic, &replay], partitions).await;
+        let mut settings = ConsumerSettings::new(testkit::kafka_address(), GROUP, ["notes"]);
+        settings.topic_prefix = prefix;
+        settings.retry = RetryPolicy {
+            first_delay_ms: 20,
+            max_delay_ms: 60,
+            ..RetryPolicy::default()
+        };
+        let codec = Codec::new(&testkit::registry_address(), None).unwrap();
+        Self {
+            database,
+            codec,
+            sender: Sender::new(),
+            settings,
+            topic,
+        }
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.database.pool()
+    }
+
+    pub(crate) fn replay_topic(&self) -> String {
+        dead_letter::replay_topic(&self.topic, GROUP)
+    }
+
+    pub(crate) fn start(&self, handler: &Scripted) -> Running {
+        self.start_batch(Each(handler.clone()), self.pool().clone())
+    }
+
+    pub(crate) fn start_batch(&self, handler: impl BatchHandler, pool: PgPool) -> Running {
+        let consumer = Consumer::new(
+            self.settings.clone(),
+            pool,
+            self.codec.clone(),
+            "1.2.3",
+            handler,
+        );
+        let (stop, health) = (CancellationToken::new(), consumer.health());
+        let task = tokio::spawn(consumer.run(stop.clone()));
+        Running { health, stop, task }
+    }
+
+    pub(crate) async fn encode(&self, key: &str, text: &str) -> Vec<u8> {
+        self.codec
+            .encode(&Noted {
+                key: key.into(),
+                text: text.into(),
+            })
+            .await
+            .unwrap()
+    }
+
+    /// Sends one note under a new event id.
+    pub(crate) async fn note(&self, partition: i32, key: &str, text: &str) -> EventId {
+        let id = EventId::new();
+        self.note_as(&self.topic, partition, id, key, text).await;
+        id
+    }
+
+    pub(crate) async fn note_as(
+        &self,
+        topic: &str,
+        partition: i32,
+        id: EventId,
+        key: &str,
+        text: &str,
+    ) -> i64 {
+        let value = self.encode(key, text).await;
+        let (_, offset) = self
+            .sender
+            .send(
+                topic,
+                Some(partition),
+                Some(key.as_bytes()),
+                Some(&value),
+                &with_id(id),
+            )
+            .await;
+        offset
+    }
+
+    /// The texts of all effects, in the order in which they were written.
+    pub(crate) async fn effects(&self) -> Vec<String> {
+        sqlx::query_scalar("select text from effects order by at")
+            .fetch_all(self.pool())
+            .await
+            .unwrap()
+    }
+
+    /// Waits until the effect with that text is there.
+    pub(crate) async fn effect(&self, wanted: &str) {
+        eventually(&format!("the effect {wanted}"), LONG, async || {
+            self.effects()
+                .await
+                .iter()
+                .any(|text| text == wanted)
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// The dead letters in the outbox, in order.
+    pub(crate) async fn letters(&self) -> Vec<Row> {
+        sqlx::query_as(
+            "select event_id, topic, key, payload, headers from oncebox.outbox order by seq",
+        )
+        .fetch_all(self.pool())
+        .await
+        .unwrap()
+    }
+
+    /// Waits for that many dead letters.
+    pub(crate) async fn dead(&self, count: usize) -> Vec<Row> {
+        eventually(&format!("{count} dead letters"), LONG, async || {
+            let letters = self.letters().await;
+            (letters.len() >= count).then_some(letters)
+        })
+        .await
+    }
+
+    pub(crate) async fn status(&self, id: EventId) -> Option<String> {
+        sqlx::query_scalar("select status from oncebox.inbox where consumer = $1 and event_id = $2")
+            .bind(GROUP)
+            .bind(id.as_uuid())
+            .fetch_optional(self.pool())
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn attempts(&self) -> Vec<i32> {
+        sqlx::query_scalar(
+            r#"select attempts from oncebox.attempts order by topic, "partition", "offset""#,
+        )
+        .fetch_all(self.pool())
+        .await
+        .unwrap()
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Row {
+    pub event_id: uuid::Uuid,
+    pub(crate) topic: String,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) payload: Option<Vec<u8>>,
+    headers: serde_json::Value,
+}
+
+impl Row {
+    pub(crate) fn headers(&self) -> Headers {
+        Headers::from_json(&self.headers).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> String {
+        let headers = self.headers();
+        headers
+            .get_str(name)
+            .unwrap_or_else(|| panic!("no header {name} in {headers:?}"))
+            .to_owned()
+    }
+}
+
+pub(crate) fn with_id(id: EventId) -> Headers {
+    let mut headers = Headers::new();
+    headers.push("id", id.to_string());
+    headers.push("ce_id", id.to_string());
+    headers
+}
