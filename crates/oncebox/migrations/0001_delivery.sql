@@ -23,12 +23,17 @@ create table oncebox.outbox (
     constraint outbox_topic_named check (topic <> ''),
     constraint outbox_headers_object check (jsonb_typeof(headers) = 'object'),
     -- What Kafka would refuse is refused here, in the writer's own transaction. Dead letters and
-    -- replays carry a whole foreign record plus its error headers, and their topics allow more.
-    constraint outbox_key_size check (octet_length(key) <= 16384),
+    -- replays carry a whole foreign record plus its error headers, and their topics allow more: a record that
+    -- could be read can also be kept.
+    constraint outbox_key_size check (
+        octet_length(key) <=
+            case when topic like '%.dlq' or topic like '%.replay' then 8388608 else 16384 end),
     constraint outbox_payload_size check (
         octet_length(payload) <=
             case when topic like '%.dlq' or topic like '%.replay' then 8388608 else 1000000 end),
-    constraint outbox_headers_size check (pg_column_size(headers) <= 262144)
+    constraint outbox_headers_size check (
+        pg_column_size(headers) <=
+            case when topic like '%.dlq' or topic like '%.replay' then 16777216 else 262144 end)
 ) partition by range (created_at);
 
 -- The relay reads "xid >= the previous snapshot's xmax" and "xid in its list of then running ones".

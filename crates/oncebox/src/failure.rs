@@ -117,18 +117,16 @@ impl<E: Classify> From<E> for Failure {
 impl Classify for sqlx::Error {
     fn class(&self) -> ErrorClass {
         match self {
+            // Protocol: what an answer looks like whose second half was cut off with the connection.
             Self::Io(_)
             | Self::Tls(_)
+            | Self::Protocol(_)
+            | Self::BeginFailed
             | Self::PoolTimedOut
             | Self::PoolClosed
             | Self::WorkerCrashed => ErrorClass::Outage,
-            // 08: connection exception, 57P: shutting down or starting, 53300: too many connections (SQLSTATE, appendix A).
             Self::Database(error) => match error.code().as_deref() {
-                Some(code)
-                    if code.starts_with("08") || code.starts_with("57P") || code == "53300" =>
-                {
-                    ErrorClass::Outage
-                }
+                Some(state) if hits_everybody(state) => ErrorClass::Outage,
                 _ => ErrorClass::Transient,
             },
             _ => ErrorClass::Transient,
@@ -141,6 +139,16 @@ impl Classify for sqlx::Error {
             _ => "database.error",
         }
     }
+}
+
+/// SQLSTATEs by which the server says that it cannot serve anybody now (PostgreSQL documentation, appendix A).
+fn hits_everybody(state: &str) -> bool {
+    // 08: connection; 53: out of disk, memory or connections; 57P: shutting down or starting; 25006: read-only,
+    // as a server is right after a failover.
+    state.starts_with("08")
+        || state.starts_with("53")
+        || state.starts_with("57P")
+        || state == "25006"
 }
 
 impl Classify for crate::outbox::OutboxError {
@@ -196,6 +204,19 @@ impl<E: Into<Failure>> From<E> for BatchFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_hits_everybody_is_an_outage() {
+        for state in ["08006", "53300", "53100", "57P01", "57P03", "25006"] {
+            assert!(hits_everybody(state), "{state}");
+        }
+        for state in ["23505", "40P01", "57014", "42P01", "22P02"] {
+            assert!(!hits_everybody(state), "{state}");
+        }
+        let cut = sqlx::Error::Protocol("half an answer".into());
+        assert_eq!(cut.class(), ErrorClass::Outage);
+        assert_eq!(sqlx::Error::RowNotFound.class(), ErrorClass::Transient);
+    }
 
     #[test]
     fn a_failure_knows_where_it_was_made() {

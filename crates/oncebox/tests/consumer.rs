@@ -1,4 +1,9 @@
 //! The consumer on a real broker and a real PostgreSQL: each test tries to break one promise.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helper fails the test"
+)]
 
 #[path = "consumer/duplicates.rs"]
 mod duplicates;

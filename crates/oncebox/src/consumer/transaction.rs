@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use chrono::Utc;
 use futures::FutureExt;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 use telemetry::emit;
 
 use super::batch::Chunk;
@@ -13,9 +14,12 @@ use super::happening::{BatchCommitted, DeadLettered, LeftAlone};
 use super::worker::Handling;
 use crate::attempts::{self, Attempted};
 use crate::dead_letter::Letter;
-use crate::failure::{BatchFailure, ErrorClass, Failure};
+use crate::failure::{BatchFailure, Classify, ErrorClass, Failure};
 use crate::handler::{BatchHandler, with_call_limit};
 use crate::inbox::{self, Dying};
+
+/// How long a rollback is waited for; it happens without being waited for too.
+const ROLLBACK_WAIT: Duration = Duration::from_millis(500);
 
 /// Why a transaction did not commit.
 #[derive(Debug)]
@@ -93,8 +97,10 @@ impl<H: BatchHandler> Try<'_, H> {
                     .retain(|delivery| fresh.contains(&delivery.event_id.as_uuid()));
                 duplicates = ids.len() - fresh.len();
             }
-            if !chunk.deliveries.is_empty() {
-                self.handle(&mut tx, chunk).await?;
+            if !chunk.deliveries.is_empty()
+                && let Err(failed) = self.handle(&mut tx, chunk).await
+            {
+                return Err(self.roll_back(tx, failed).await);
             }
         }
         let letters = self.letters(chunk, verdict);
@@ -138,6 +144,20 @@ impl<H: BatchHandler> Try<'_, H> {
     fn begin(&self) -> String {
         let limit = self.handling.settings.handler_timeout.as_millis().max(1);
         format!("begin; set local statement_timeout = {limit}")
+    }
+
+    /// Ends a transaction whose handler failed. Where even that fails because the connection is gone, the handler's
+    /// own error says nothing about the record, whatever class it gave it: this is an outage.
+    async fn roll_back(
+        &self,
+        tx: Transaction<'static, Postgres>,
+        failed: Uncommitted,
+    ) -> Uncommitted {
+        // A statement that was cut may go on at the server; the connection's own clean-up waits for it, this does not.
+        match tokio::time::timeout(ROLLBACK_WAIT, tx.rollback()).await {
+            Ok(Err(error)) if error.class() == ErrorClass::Outage => error.into(),
+            _ => failed,
+        }
     }
 
     async fn prepare(&self, chunk: &Chunk<H::Message>) -> Result<(), Uncommitted> {

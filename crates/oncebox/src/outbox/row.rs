@@ -9,7 +9,8 @@ use crate::headers::Headers;
 /// Bytes of an event's value with its frame. Kafka's default limit for a record is 1,048,588 bytes
 /// with key and headers; the table's CHECK says the same for writers in other languages.
 pub const MAX_PAYLOAD_BYTES: usize = 1_000_000;
-/// Bytes of the value of a dead letter or replay: a whole foreign record, on topics that allow more.
+/// Bytes of the value, and likewise of the key and of the headers, of a dead letter or replay: a whole foreign
+/// record, on topics that allow more. Whatever could be read from a topic with usual limits can be kept.
 pub const MAX_RAW_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of a key.
 pub const MAX_KEY_BYTES: usize = 16 * 1024;
@@ -35,11 +36,9 @@ impl OutboxRow {
     /// Refuses what Kafka would refuse, before the database does: with a typed error that names the sizes.
     pub(super) fn check_sizes(&self, event_type: &str) -> Result<(), OutboxError> {
         let event_type = || event_type.to_owned();
-        let limit = if self.topic.ends_with(".dlq") || self.topic.ends_with(".replay") {
-            MAX_RAW_PAYLOAD_BYTES
-        } else {
-            MAX_PAYLOAD_BYTES
-        };
+        let raw = self.topic.ends_with(".dlq") || self.topic.ends_with(".replay");
+        let allowed = |usual: usize| if raw { MAX_RAW_PAYLOAD_BYTES } else { usual };
+        let limit = allowed(MAX_PAYLOAD_BYTES);
         let bytes = self.payload.as_ref().map_or(0, Bytes::len);
         if bytes > limit {
             let key = self
@@ -55,19 +54,21 @@ impl OutboxRow {
             });
         }
         let bytes = self.key.as_ref().map_or(0, Bytes::len);
-        if bytes > MAX_KEY_BYTES {
+        let limit = allowed(MAX_KEY_BYTES);
+        if bytes > limit {
             return Err(OutboxError::KeyTooLarge {
                 event_type: event_type(),
                 bytes,
-                limit: MAX_KEY_BYTES,
+                limit,
             });
         }
         let bytes = self.headers.size_bytes();
-        if bytes > MAX_HEADERS_BYTES {
+        let limit = allowed(MAX_HEADERS_BYTES);
+        if bytes > limit {
             return Err(OutboxError::HeadersTooLarge {
                 event_type: event_type(),
                 bytes,
-                limit: MAX_HEADERS_BYTES,
+                limit,
             });
         }
         Ok(())

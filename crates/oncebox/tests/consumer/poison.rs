@@ -138,3 +138,24 @@ async fn an_unknown_type_is_kept_for_a_consumer_that_may_not_ignore_it() {
         "decode.unknown_type"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_near_the_brokers_limit_fits_as_a_dead_letter() {
+    let rig = Rig::new("large", 1).await;
+    let (key, value) = (vec![b'k'; 300_000], vec![0xff; 300_000]);
+    let mut headers = Headers::new();
+    headers.push("large", vec![0xfe; 300_000]);
+    headers.push("nul", "a\0b");
+    rig.sender
+        .send(&rig.topic, Some(0), Some(&key), Some(&value), &headers)
+        .await;
+    let consumer = rig.start(&Scripted::succeed());
+    let letters = rig.dead(1).await;
+    consumer.stop().await;
+    assert_eq!(
+        (letters[0].key.as_ref(), letters[0].payload.as_ref()),
+        (Some(&key), Some(&value))
+    );
+    assert_eq!(letters[0].headers().get("large"), headers.get("large"));
+    assert_eq!(letters[0].header("nul"), "a\0b");
+}

@@ -57,7 +57,9 @@ pub(crate) struct Scripted {
 
 impl Scripted {
     /// The script also gets the number of the call, from 0 on.
-    pub(crate) fn new(script: impl Fn(&Delivery<Note>, usize) -> Act + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        script: impl Fn(&Delivery<Note>, usize) -> Act + Send + Sync + 'static,
+    ) -> Self {
         Self {
             script: Arc::new(script),
             calls: Arc::default(),
