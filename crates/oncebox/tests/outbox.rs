@@ -1,4 +1,5 @@
 //! The outbox on a real PostgreSQL: with the transaction or not at all, in order, within its sizes.
+#![allow(clippy::unwrap_used, reason = "a test's helper fails the test")]
 
 use oncebox::{Cause, Codec, EventId, Headers, Outbox, OutboxError, OutboxRow};
 use sqlx::Row;
