@@ -438,6 +438,34 @@ async fn a_group_shows_its_lag_and_is_not_disturbed() {
 }
 
 #[tokio::test]
+async fn a_group_that_has_read_all_has_no_lag_behind_markers() {
+    let prefix = testkit::topic_prefix();
+    let (topic, group) = (format!("{prefix}marked"), format!("{prefix}readers"));
+    create_topics(&[&topic], 1).await;
+    let written = topic.clone();
+    tokio::task::spawn_blocking(move || {
+        transactions(&written, &[(&["a"], true), (&["b"], true), (&["x"], false)]);
+    })
+    .await
+    .unwrap();
+    // Offsets: a 0, marker 1, b 2, marker 3, x 4, marker 5.
+    let reader: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", testkit::kafka_address())
+        .set("group.id", &group)
+        .create()
+        .unwrap();
+    let inspector = inspector();
+    for (committed, lag) in [(3, 0), (1, 5), (6, 0)] {
+        let mut done = TopicPartitionList::new();
+        done.add_partition_offset(&topic, 0, Offset::Offset(committed))
+            .unwrap();
+        reader.commit(&done, CommitMode::Sync).unwrap();
+        let detail = inspector.group(group.clone()).await.unwrap();
+        assert_eq!(detail.lag, lag, "committed {committed}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_names_are_answered_with_near_ones() {
     let prefix = testkit::topic_prefix();
     let topic = format!("{prefix}order.events");

@@ -157,7 +157,8 @@ pub struct GroupPartition {
     pub committed: Option<i64>,
     /// Offset that a read_committed consumer reaches at the end.
     pub next_offset: Option<i64>,
-    /// Their difference, in offsets. Transaction markers are counted: a group that has read everything may show a lag of 1.
+    /// Their difference, in offsets; 0 when only transaction markers or aborted records lie between them. Otherwise
+    /// markers are counted, so there are at most this many records.
     pub lag: Option<i64>,
     /// Member that reads it now.
     pub member: Option<String>,

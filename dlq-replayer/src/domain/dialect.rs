@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use oncebox::Headers;
+use oncebox::dead_letter::names;
 
 /// What a dead letter's headers tell about the failure. Whatever a writer did not say is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,9 +44,9 @@ const TOLD_BY_PREFIX: [&str; 6] = [
     "__streams.errors.",
 ];
 const TOLD_BY_NAME: [&str; 4] = [
-    "oncebox-first-failed-at",
-    "oncebox-last-failed-at",
-    "oncebox-service-version",
+    names::FIRST_FAILED_AT,
+    names::LAST_FAILED_AT,
+    names::SERVICE_VERSION,
     "oncebox-stack",
 ];
 
@@ -69,7 +70,7 @@ impl Failure {
             topic: text(
                 headers,
                 &[
-                    "__dlq.errors.topic",
+                    names::TOPIC,
                     "kafka_dlt-original-topic",
                     "__connect.errors.topic",
                     "__streams.errors.topic",
@@ -78,7 +79,7 @@ impl Failure {
             partition: number(
                 headers,
                 &[
-                    "__dlq.errors.partition",
+                    names::PARTITION,
                     "__connect.errors.partition",
                     "__streams.errors.partition",
                 ],
@@ -88,7 +89,7 @@ impl Failure {
             offset: number(
                 headers,
                 &[
-                    "__dlq.errors.offset",
+                    names::OFFSET,
                     "__connect.errors.offset",
                     "__streams.errors.offset",
                 ],
@@ -96,15 +97,15 @@ impl Failure {
             .or_else(|| spring_number(headers, "kafka_dlt-original-offset")),
             group: text(
                 headers,
-                &["__dlq.errors.group", "kafka_dlt-original-consumer-group"],
+                &[names::GROUP, "kafka_dlt-original-consumer-group"],
             ),
-            attempts: number(headers, &["__dlq.errors.delivery.count"])
+            attempts: number(headers, &[names::DELIVERY_COUNT])
                 .and_then(|number| number.try_into().ok()),
-            class: text(headers, &["oncebox-error-class"]),
+            class: text(headers, &[names::ERROR_CLASS]),
             code: text(
                 headers,
                 &[
-                    "oncebox-error-code",
+                    names::ERROR_CODE,
                     "kafka_dlt-exception-fqcn",
                     "__connect.errors.exception.class.name",
                     "__streams.errors.exception",
@@ -113,16 +114,16 @@ impl Failure {
             message: text(
                 headers,
                 &[
-                    "__dlq.errors.message",
+                    names::MESSAGE,
                     "kafka_dlt-exception-message",
                     "__connect.errors.exception.message",
                     "__streams.errors.message",
                 ],
             ),
-            site: text(headers, &["oncebox-error-site", "__connect.errors.stage"]),
-            first_failed_at: instant(headers, "oncebox-first-failed-at"),
-            last_failed_at: instant(headers, "oncebox-last-failed-at"),
-            service_version: text(headers, &["oncebox-service-version"]),
+            site: text(headers, &[names::ERROR_SITE, "__connect.errors.stage"]),
+            first_failed_at: instant(headers, names::FIRST_FAILED_AT),
+            last_failed_at: instant(headers, names::LAST_FAILED_AT),
+            service_version: text(headers, &[names::SERVICE_VERSION]),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A dead letter: the record that failed, what is known of the failure, and where a replay of it would go.
 
 use oncebox::dead_letter;
-use oncebox::headers::names;
 use oncebox::{EventId, Headers, Record};
 
 use super::dialect::{self, Failure};
@@ -67,16 +66,13 @@ impl Letter {
         let failure = Failure::read(&record.headers);
         let (mut headers, error_headers) = dialect::split(&record.headers);
         let source_topic = source_topic(&record.topic, &failure);
-        let event_id = match record.header_event_id() {
-            Some(id) => id,
-            None => {
-                let id = original_id(&record, &failure);
-                // Without it the consumer would take the replay for an event of its own: it would neither find
-                // its earlier failure nor recognise a second replay.
-                headers.push(names::ID, id.to_string());
-                id
-            }
-        };
+        let event_id = event_id(&record).unwrap_or_else(|| {
+            let id = original_id(&record, &failure);
+            // Without it the consumer would take each replay for an event of its own: it would neither find its
+            // earlier failure nor recognise a second replay.
+            headers.push(dead_letter::names::EVENT_ID, id.to_string());
+            id
+        });
         let target = target(
             &record,
             &headers,
@@ -90,7 +86,7 @@ impl Letter {
                 .map(|text| text.replace('\0', "\u{fffd}")),
             prior_replays: record
                 .headers
-                .get_str("oncebox-replay-count")
+                .get_str(dead_letter::names::REPLAY_COUNT)
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(0),
             record,
@@ -119,6 +115,18 @@ fn source_topic(dlq: &str, failure: &Failure) -> Option<String> {
             .unwrap_or(topic)
             .to_owned(),
     )
+}
+
+/// The author's event id; for a record without one, the id under which its consumer kept it.
+fn event_id(record: &Record) -> Option<EventId> {
+    let kept = || {
+        record
+            .headers
+            .get_str(dead_letter::names::EVENT_ID)?
+            .parse()
+            .ok()
+    };
+    record.header_event_id().or_else(kept)
 }
 
 /// The id that a consumer gives a record without one: made from where the record first lay.
@@ -260,8 +268,19 @@ mod tests {
         let letter = Letter::read(dead);
         assert_eq!(letter.event_id, original.event_id());
         assert_eq!(
-            letter.headers.get_str("id"),
+            letter.headers.get_str("oncebox-event-id"),
             Some(original.event_id().to_string().as_str())
         );
+    }
+
+    #[test]
+    fn the_identity_that_the_consumer_noted_stays_on_the_replay() {
+        let id = "0199b0f4-6c1e-7e30-8f3a-3a7a7a0f6f11";
+        let letter = Letter::read(record(
+            "t.g.dlq",
+            &[("__dlq.errors.group", "g"), ("oncebox-event-id", id)],
+        ));
+        assert_eq!(letter.event_id.to_string(), id);
+        assert_eq!(letter.headers.len(), 1, "{:?}", letter.headers);
     }
 }

@@ -1,16 +1,24 @@
 //! Consumer groups: who is in them and how far they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::groups::GroupInfo;
+use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::offsets::Partition;
+use super::reader::{Isolation, Scan, Span, Verdict};
 use super::{Cluster, InspectError};
 use crate::domain::cluster::{GroupDetail, GroupMember, GroupPartition, GroupSummary};
 use crate::domain::nearest::nearest;
 use crate::kafka_log::Reports;
+
+/// A group that is further behind than this lags, whatever lies there.
+const MARKERS_AT_MOST: i64 = 1_000;
+/// How long looking at what lies there may take; what is not known by then counts as lag.
+const LAG_LOOK: Duration = Duration::from_secs(2);
 
 impl Cluster {
     pub(super) fn groups(&self) -> Result<Vec<GroupSummary>, InspectError> {
@@ -71,6 +79,7 @@ impl Cluster {
             .into_iter()
             .collect();
         let next_offsets = self.bounds(&concerned)?.next;
+        let read = self.read_to_the_end(&committed, &next_offsets)?;
         let partitions: Vec<GroupPartition> = concerned
             .into_iter()
             .map(|partition| {
@@ -79,10 +88,14 @@ impl Cluster {
                 GroupPartition {
                     committed,
                     next_offset,
-                    // A topic that was made anew ends before what was committed to the old one: lag 0, not below.
-                    lag: next_offset
-                        .zip(committed)
-                        .map(|(next, committed)| (next - committed).max(0)),
+                    lag: next_offset.zip(committed).map(|(next, committed)| {
+                        // A topic that was made anew ends before what was committed to the old one: 0, not below.
+                        if read.contains(&partition) {
+                            0
+                        } else {
+                            (next - committed).max(0)
+                        }
+                    }),
                     member: owners.get(&partition).cloned(),
                     topic: partition.0,
                     partition: partition.1,
@@ -100,6 +113,50 @@ impl Cluster {
                 .sum(),
             partitions,
         })
+    }
+
+    /// The partitions in which nothing but transaction markers and aborted records lies between the committed offset
+    /// and the end. Offsets alone cannot tell: where a producer uses transactions, a group that has read everything
+    /// would look one behind for ever.
+    fn read_to_the_end(
+        &self,
+        committed: &BTreeMap<Partition, i64>,
+        next_offsets: &HashMap<Partition, i64>,
+    ) -> Result<HashSet<Partition>, InspectError> {
+        let deadline = Instant::now() + self.timeout.min(LAG_LOOK);
+        let mut spans: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
+        for (partition, committed) in committed {
+            let Some(next) = next_offsets.get(partition) else {
+                continue;
+            };
+            if (1..=MARKERS_AT_MOST).contains(&(next - committed)) {
+                let span = Span {
+                    partition: partition.1,
+                    start: *committed,
+                    end: *next,
+                };
+                spans.entry(&partition.0).or_default().push(span);
+            }
+        }
+        let mut read = HashSet::new();
+        for (topic, spans) in spans {
+            let mut holds_records = HashSet::new();
+            let scan = Scan::new(&self.config, topic, Isolation::Committed)?;
+            let outcome = scan.run(&spans, deadline, |message| {
+                holds_records.insert(message.partition());
+                Verdict::PartitionDone
+            })?;
+            for span in spans {
+                let through = outcome
+                    .positions
+                    .get(&span.partition)
+                    .is_some_and(|position| *position >= span.end);
+                if through && !holds_records.contains(&span.partition) {
+                    read.insert((topic.to_owned(), span.partition));
+                }
+            }
+        }
+        Ok(read)
     }
 
     /// What the group has committed, asked by a client that carries its name and never joins it.

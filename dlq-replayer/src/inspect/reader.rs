@@ -11,7 +11,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
 pub use scan::Isolation;
 pub(crate) use scan::owned;
-use scan::{Scan, Span, Verdict};
+pub(super) use scan::{Scan, Span, Verdict};
 
 use super::offsets::{Bounds, Partition};
 use super::{Cluster, InspectError};

@@ -39,15 +39,15 @@ impl Isolation {
 
 /// Offsets `start..end` of a partition.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    pub(super) partition: i32,
-    pub(super) start: i64,
-    pub(super) end: i64,
+pub(in crate::inspect) struct Span {
+    pub(in crate::inspect) partition: i32,
+    pub(in crate::inspect) start: i64,
+    pub(in crate::inspect) end: i64,
 }
 
 /// What a visitor says after each record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::inspect) enum Verdict {
     GoOn,
     PartitionDone,
     Stop,
@@ -55,21 +55,21 @@ pub(super) enum Verdict {
 
 /// How a scan ended.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(in crate::inspect) struct Outcome {
     /// Next offset by partition.
-    pub(super) positions: BTreeMap<i32, i64>,
-    pub(super) scanned: u64,
-    pub(super) timed_out: bool,
+    pub(in crate::inspect) positions: BTreeMap<i32, i64>,
+    pub(in crate::inspect) scanned: u64,
+    pub(in crate::inspect) timed_out: bool,
 }
 
 /// A consumer for one scan of one topic.
-pub(super) struct Scan {
+pub(in crate::inspect) struct Scan {
     consumer: BaseConsumer<Reports>,
     topic: String,
 }
 
 impl Scan {
-    pub(super) fn new(
+    pub(in crate::inspect) fn new(
         config: &ClientConfig,
         topic: &str,
         isolation: Isolation,
@@ -95,7 +95,7 @@ impl Scan {
     }
 
     /// Shows each record of the spans to `visit`, until all are read, it says stop, or time is up.
-    pub(super) fn run(
+    pub(in crate::inspect) fn run(
         self,
         spans: &[Span],
         deadline: Instant,
