@@ -23,5 +23,7 @@ mod replay;
 mod retries;
 #[path = "consumer/rig.rs"]
 mod rig;
+#[path = "consumer/script.rs"]
+mod script;
 #[path = "consumer/shutdown.rs"]
 mod shutdown;

@@ -196,6 +196,12 @@ impl ClientContext for Group {
     }
 
     fn stats(&self, statistics: Statistics) {
+        // A broker of the cluster, not merely an address to begin with (those have negative ids). Without this an
+        // idle consumer would seem cut off until the next record.
+        let mut brokers = statistics.brokers.values();
+        if brokers.any(|broker| broker.nodeid >= 0 && broker.state == "UP") {
+            self.health.broker_connected();
+        }
         let owned = self.owned();
         for topic in statistics.topics.values() {
             for seen in topic.partitions.values() {

@@ -20,9 +20,16 @@ struct State {
     polled_ms: AtomicI64,
     running: AtomicBool,
     assigned: AtomicUsize,
-    broker: Mutex<Option<String>>,
+    broker: Mutex<Option<BrokerProblem>>,
     /// By topic and partition.
     outages: Mutex<BTreeMap<(String, i32), String>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct BrokerProblem {
+    text: String,
+    /// Whether it is over as soon as any broker is connected.
+    connection: bool,
 }
 
 /// A consumer's state at one moment.
@@ -68,7 +75,9 @@ impl ConsumerHealth {
                     .elapsed()
                     .saturating_sub(Duration::from_millis(polled))
             }),
-            broker_error: lock(&state.broker).clone(),
+            broker_error: lock(&state.broker)
+                .as_ref()
+                .map(|problem| problem.text.clone()),
             outage: lock(&state.outages).values().next().cloned(),
         }
     }
@@ -111,12 +120,25 @@ impl ConsumerHealth {
         self.state.assigned.store(partitions, Ordering::Relaxed);
     }
 
-    /// Notes why records cannot be fetched, or that they can; true when that is news.
-    pub(super) fn set_broker_error(&self, problem: Option<String>) -> bool {
-        let mut slot = lock(&self.state.broker);
-        let news = *slot != problem;
-        *slot = problem;
-        news
+    /// Notes why records cannot be fetched; true when that is news. `connection`: because no broker is connected.
+    pub(super) fn set_broker_problem(&self, text: &str, connection: bool) -> bool {
+        let problem = BrokerProblem {
+            text: text.to_owned(),
+            connection,
+        };
+        lock(&self.state.broker)
+            .replace(problem)
+            .is_none_or(|before| before.text != text)
+    }
+
+    /// Notes that a broker is connected.
+    pub(super) fn broker_connected(&self) {
+        lock(&self.state.broker).take_if(|problem| problem.connection);
+    }
+
+    /// Notes that records arrive: whatever was wrong is over.
+    pub(super) fn broker_delivers(&self) {
+        lock(&self.state.broker).take();
     }
 
     /// Notes what a partition waits for, or that it goes on.
@@ -149,6 +171,18 @@ mod tests {
         );
         health.polled();
         assert_eq!(health.check(), Ok(()));
+        assert!(health.set_broker_problem("all brokers are down", true));
+        assert!(!health.set_broker_problem("all brokers are down", true));
+        assert!(health.check().is_err());
+        health.broker_connected();
+        assert_eq!(health.check(), Ok(()));
+        health.set_broker_problem("not authorised", false);
+        health.broker_connected();
+        assert!(
+            health.check().is_err(),
+            "a connection alone does not mend it"
+        );
+        health.broker_delivers();
         health.set_outage("t", 0, Some("database.away".into()));
         health.set_outage("t", 1, Some("database.away".into()));
         health.set_outage("t", 0, None);

@@ -81,7 +81,7 @@ fn deliver(consumer: &BaseConsumer<Group>, group: &Group, message: &BorrowedMess
         .map(Arc::clone);
     // Fetched before a rebalance took the partition away: its new owner gets it.
     let Some(partition) = partition else { return };
-    group.health.set_broker_error(None);
+    group.health.broker_delivers();
     if partition.buffer.push(record(message)) && partition.set_paused(true) {
         let list = list_of(std::iter::once(&partition));
         if let Err(error) = consumer.pause(&list) {
@@ -134,7 +134,16 @@ fn trouble(group: &Group, error: &KafkaError) {
         return;
     }
     let text = error.to_string();
-    if group.health.set_broker_error(Some(text.clone())) {
+    let connection = matches!(
+        error,
+        KafkaError::MessageConsumption(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+        )
+    );
+    if group.health.set_broker_problem(&text, connection) {
         emit(BrokerTrouble {
             group: &group.name,
             error: &text,

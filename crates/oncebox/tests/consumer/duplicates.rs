@@ -2,7 +2,8 @@
 
 use oncebox::EventId;
 
-use crate::rig::{Rig, Scripted};
+use crate::rig::Rig;
+use crate::script::Scripted;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twice_and_again_in_other_batches_changes_nothing() {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use oncebox::{BatchHandler, Each, ErrorClass};
 
-use crate::rig::{Act, Rig, Running, Scripted, Unclear, text};
+use crate::rig::{Rig, Running};
+use crate::script::{Act, Scripted, Unclear, text};
 
 async fn hundred_with_one_bad(
     label: &str,

@@ -7,7 +7,8 @@ use oncebox::{
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use crate::rig::{Rig, Scripted, with_id};
+use crate::rig::{Rig, with_id};
+use crate::script::Scripted;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_that_are_no_uuids_deduplicate_within_their_source() {

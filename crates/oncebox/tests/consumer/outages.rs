@@ -8,7 +8,8 @@ use oncebox::{Codec, Each, ErrorClass};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use testkit::{Proxy, eventually};
 
-use crate::rig::{Act, LONG, Rig, Scripted};
+use crate::rig::{LONG, Rig};
+use crate::script::{Act, Scripted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_cut_off_costs_no_record_an_attempt() {
@@ -141,4 +142,23 @@ async fn a_handler_slower_than_the_poll_interval_does_not_cost_the_membership() 
         2,
         "expelled members get their records again"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_at_the_start_is_found_when_it_is_back() {
+    let mut rig = Rig::new("broker", 1).await;
+    let proxy = Proxy::to(&testkit::kafka_address()).await;
+    proxy.cut();
+    rig.settings.bootstrap = proxy.address().to_string();
+    let consumer = rig.start(&Scripted::succeed());
+    eventually("the missing broker to be noticed", LONG, async || {
+        consumer.health.status().broker_error
+    })
+    .await;
+    proxy.mend();
+    // Readiness comes back without any record.
+    eventually("readiness", LONG, async || consumer.health.check().ok()).await;
+    rig.note(0, "k", "after").await;
+    rig.effect("after").await;
+    consumer.stop().await;
 }

@@ -2,7 +2,8 @@
 
 use oncebox::{EventId, Headers, dead_letter};
 
-use crate::rig::{GROUP, Rig, Scripted};
+use crate::rig::{GROUP, Rig};
+use crate::script::Scripted;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_poison_is_kept_byte_for_byte() {

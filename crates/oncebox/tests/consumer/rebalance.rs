@@ -1,6 +1,7 @@
 //! Members come and go under load: nothing lost, nothing twice, order per key kept.
 
-use crate::rig::{Act, Rig, Scripted};
+use crate::rig::Rig;
+use crate::script::{Act, Scripted};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use oncebox::{ErrorClass, Headers};
 
-use crate::rig::{Act, GROUP, Rig, Scripted, text};
+use crate::rig::{GROUP, Rig};
+use crate::script::{Act, Scripted, text};
 
 fn refuse_while(broken: &Arc<AtomicBool>) -> Scripted {
     let broken = Arc::clone(broken);

@@ -3,7 +3,8 @@
 use oncebox::ErrorClass;
 use testkit::eventually;
 
-use crate::rig::{Act, LONG, Rig, Scripted, text};
+use crate::rig::{LONG, Rig};
+use crate::script::{Act, Scripted, text};
 
 fn refuse_bad(class: ErrorClass) -> Scripted {
     Scripted::new(move |delivery, _| {
@@ -99,7 +100,7 @@ async fn a_permanent_failure_gets_one_attempt() {
     assert_eq!(letters[0].header("__dlq.errors.delivery.count"), "1");
     assert_eq!(letters[0].header("oncebox-error-code"), "test.refused");
     assert_eq!(letters[0].header("__dlq.errors.message"), "refused bad");
-    assert!(letters[0].header("oncebox-error-site").contains("rig.rs:"));
+    assert!(letters[0].header("oncebox-error-site").contains("script.rs:"));
     assert_eq!(handler.calls(), 1);
 }
 

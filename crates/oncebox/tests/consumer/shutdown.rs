@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use testkit::eventually;
 
-use crate::rig::{Act, LONG, Rig, Scripted, text};
+use crate::rig::{LONG, Rig};
+use crate::script::{Act, Scripted, text};
 
 async fn called(handler: &Scripted) {
     eventually("the handler to be called", LONG, async || {
