@@ -82,6 +82,95 @@ async fn a_dead_letter_is_indexed_and_shown_with_its_reason() {
     );
 }
 
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Noted {
+    id: String,
+}
+
+oncebox::event! {
+    Noted = "replayer.test.Noted" on "replayer-test.notes" keyed by |event| event.id.clone(),
+    schema r#"{"type":"record","name":"Noted","namespace":"replayer.test","fields":[{"name":"id","type":"string"}]}"#
+}
+
+#[tokio::test]
+async fn values_are_decoded_through_the_registry_here_and_in_any_topic() {
+    let replayer = Replayer::start().await;
+    replayer.create_group_topics("payment").await;
+    testkit::kafka::create_topics(&[&replayer.source()], 1).await;
+    let codec = oncebox::Codec::new(&testkit::registry_address(), None).unwrap();
+    let note = Noted { id: "n-1".into() };
+    let value = codec.encode(&note).await.unwrap();
+    replayer
+        .dead_letter("payment", "n-1", Some(&value), &own_headers(EVENT))
+        .await;
+    replayer
+        .sender
+        .send(
+            &replayer.source(),
+            None,
+            Some(b"n-1"),
+            Some(&value),
+            &Headers::new(),
+        )
+        .await;
+
+    let id = ids(&replayer.indexed("payment", 1).await)[0];
+    let detail = replayer.get(&format!("/v1/dlq/letters/{id}")).await;
+    let records = replayer
+        .get(&format!(
+            "/v1/topics/{}/records?from=earliest",
+            replayer.source()
+        ))
+        .await;
+    for shown in [&detail["value"], &records["items"][0]["value"]] {
+        assert_eq!(shown["encoding"], "avro", "{shown}");
+        assert_eq!(shown["type"], "replayer.test.Noted");
+        assert_eq!(shown["json"], json!({"id": "n-1"}));
+    }
+}
+
+#[tokio::test]
+async fn a_replay_that_failed_again_is_found_from_both_sides() {
+    let replayer = Replayer::start().await;
+    replayer.create_group_topics("payment").await;
+    let (partition, offset) = replayer
+        .dead_letter("payment", "k", Some(b"x"), &own_headers(EVENT))
+        .await;
+    let first = ids(&replayer.indexed("payment", 1).await)[0];
+    let (status, _) = replayer.post("/v1/dlq/replays", by_ids(&[first])).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let mut headers = own_headers(EVENT);
+    let replay_of = format!("{}/{partition}/{offset}", replayer.dlq("payment"));
+    headers.push("oncebox-replay-of", replay_of.as_str());
+    headers.push("oncebox-replay-count", "1");
+    replayer
+        .dead_letter("payment", "k", Some(b"x"), &headers)
+        .await;
+    let second = ids(&replayer.indexed("payment", 2).await)[1];
+
+    let detail = replayer.get(&format!("/v1/dlq/letters/{first}")).await;
+    assert_eq!(detail["failed_again_as"], json!([second]));
+    let detail = replayer.get(&format!("/v1/dlq/letters/{second}")).await;
+    assert_eq!(
+        (&detail["replay_of"], &detail["prior_replays"]),
+        (&json!(replay_of), &json!(1))
+    );
+    let (status, _) = replayer.post("/v1/dlq/replays", by_ids(&[second])).await;
+    assert_eq!(
+        status,
+        StatusCode::ACCEPTED,
+        "a letter that failed again is a new letter, and open"
+    );
+    let headers: Value = replayer
+        .scalar("select headers from oncebox.outbox order by seq desc limit 1")
+        .await;
+    assert_eq!(headers["oncebox-replay-count"], "2");
+    assert!(
+        headers["oncebox-replay-of"].is_string(),
+        "one origin, not the old one too: {headers}"
+    );
+}
+
 #[tokio::test]
 async fn a_topic_that_is_made_later_is_noticed() {
     let replayer = Replayer::start().await;
