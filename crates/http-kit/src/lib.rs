@@ -85,6 +85,7 @@ mod prefer;
 mod problem;
 pub mod request;
 pub mod server;
+pub mod service;
 pub mod shutdown;
 
 pub use auth::{BearerAuth, Guarded};

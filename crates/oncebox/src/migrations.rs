@@ -37,3 +37,18 @@ pub async fn ensure_partitions(pool: &PgPool) -> Result<i32, sqlx::Error> {
         .fetch_one(pool)
         .await
 }
+
+/// Makes partitions ahead once an hour until `stop` is cancelled. A failure is logged and tried again with the next
+/// round: rows without a partition of their own go to the default one meanwhile.
+pub async fn keep_partitions_ahead(pool: PgPool, stop: tokio_util::sync::CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(std::time::Duration::from_secs(3600)) => {}
+        }
+        if let Err(error) = ensure_partitions(&pool).await {
+            metrics::counter!("oncebox_partition_maintenance_failures_total").increment(1);
+            tracing::warn!(%error, "partitions not made ahead, tried again in an hour");
+        }
+    }
+}
