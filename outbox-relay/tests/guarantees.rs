@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use oncebox::Record;
 use outbox_relay::{Relay, Settings};
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use sqlx::PgConnection;
 use testkit::TestDb;
 use tokio_util::sync::CancellationToken;
@@ -262,6 +264,56 @@ async fn two_relays_at_once_publish_everything_once() {
     assert!(reason.contains("relay.fenced"), "{reason}");
     check_each_once_in_order(&bench.records(400).await, 400);
     second.stop().await;
+}
+
+/// The cursor topic is shared, so another source's open transaction hides everything behind it from a read_committed
+/// reader, this source's last cursors too. Going on from an older one would publish everything since then twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_transaction_of_another_source_hides_no_cursor() {
+    let bench = Bench::new().await;
+    let relay = bench.start();
+    bench.insert_alone("k", "0").await;
+    bench.records(1).await;
+    let other = open_transaction_on(&bench.settings().cursor_topic()).await;
+    for number in 1..20 {
+        bench.insert_alone("k", &number.to_string()).await;
+    }
+    bench.records(20).await;
+    relay.stop().await;
+
+    let relay = bench.start();
+    // Whatever it does while the cursor is hidden, it must not publish; it says what it waits for.
+    let reason = relay.state("waiting").await;
+    assert!(reason.contains("another transaction"), "{reason}");
+    tokio::task::spawn_blocking(move || other.abort_transaction(PATIENCE).unwrap())
+        .await
+        .unwrap();
+    relay.state("running").await;
+    bench.insert_alone("k", "20").await;
+    check_each_once_in_order(&bench.records(21).await, 21);
+    relay.stop().await;
+}
+
+/// A foreign producer in the middle of a transaction that has written to `topic`.
+async fn open_transaction_on(topic: &str) -> BaseProducer {
+    let topic = topic.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", testkit::kafka_address())
+            .set("transactional.id", format!("{topic}.other"))
+            .create()
+            .unwrap();
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        producer
+            .send(BaseRecord::to(&topic).key("other/0").payload("{}"))
+            .map_err(|(error, _)| error)
+            .unwrap();
+        producer.flush(PATIENCE).unwrap();
+        producer
+    })
+    .await
+    .unwrap()
 }
 
 /// A cursor of another database is refused before anything is published.

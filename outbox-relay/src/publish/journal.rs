@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::cursor::Cursor;
 
 /// The whole topic is read within this; it is compacted and holds a few records a source.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Transactions of other sources take milliseconds; one that takes longer belongs to a relay that died or hangs.
+const OTHERS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads cursors from the cursor topic.
 #[derive(Debug)]
@@ -33,6 +35,14 @@ pub enum JournalError {
     /// The topic's end was not reached in time.
     #[error("the end of the cursor topic {topic} was not reached within {TIMEOUT:?}")]
     Timeout {
+        /// The topic.
+        topic: String,
+    },
+    /// Another relay is in the middle of a transaction, behind which this source's cursor may lie.
+    #[error(
+        "another transaction is open on the cursor topic {topic}, and what lies behind it cannot be read yet; a dead relay's ends by itself within a minute"
+    )]
+    Hidden {
         /// The topic.
         topic: String,
     },
@@ -64,64 +74,98 @@ impl<'a> Journal<'a> {
         Self { config, topic }
     }
 
-    /// The last committed cursor of a source; none when it never published. Blocks.
+    /// The last committed cursor of a source; none when it never published. Blocks, for a few seconds at most.
     ///
-    /// Call it after the predecessor was fenced: its open transaction has ended then, and read_committed
-    /// reads to the real end.
+    /// Call it after the predecessor was fenced: its open transaction has ended then.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn last(&self, key: &str) -> Result<Option<Cursor>, JournalError> {
-        let failed = |source| JournalError::Kafka {
-            topic: self.topic.to_owned(),
-            source,
-        };
-        let consumer: BaseConsumer = self
-            .config
-            .clone()
-            .set("group.id", "oncebox-relay-journal")
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .create()
-            .map_err(failed)?;
-        let metadata = consumer
-            .fetch_metadata(Some(self.topic), TIMEOUT)
-            .map_err(failed)?;
-        if metadata
-            .topics()
-            .iter()
-            .all(|topic| topic.partitions().is_empty())
-        {
-            return Err(JournalError::NoTopic {
-                topic: self.topic.to_owned(),
-            });
-        }
+        let consumer = self.reader("read_committed")?;
+        self.wait_for_other_transactions(&consumer)?;
         let mut assignment = TopicPartitionList::new();
         assignment
             .add_partition_offset(self.topic, 0, Offset::Beginning)
-            .map_err(failed)?;
-        consumer.assign(&assignment).map_err(failed)?;
+            .map_err(|error| self.failed(error))?;
+        consumer
+            .assign(&assignment)
+            .map_err(|error| self.failed(error))?;
         let (mut last, started) = (None, Instant::now());
-        loop {
+        while started.elapsed() < TIMEOUT {
             match consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) if message.key() == Some(key.as_bytes()) => {
-                    last = Some(self.parse(
-                        key,
-                        message.offset(),
-                        message.payload().unwrap_or_default(),
-                    )?);
+                    // A tombstone, by an operator's hand: the source begins again.
+                    last = match message.payload() {
+                        Some(value) => Some(self.parse(key, message.offset(), value)?),
+                        None => None,
+                    };
                 }
-                Some(Ok(_)) => {}
+                Some(Ok(_)) | None => {}
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(last),
                 Some(Err(error)) => tracing::debug!(%error, "reading the cursor topic"),
-                None => {}
             }
-            if started.elapsed() > TIMEOUT {
-                return Err(JournalError::Timeout {
+        }
+        Err(JournalError::Timeout {
+            topic: self.topic.to_owned(),
+        })
+    }
+
+    /// Waits until a read_committed reader sees up to the end that the topic has now.
+    ///
+    /// All sources share the topic, and the end of what is committed ("last stable offset") stands before the first
+    /// open transaction of any of them. Behind it may lie this source's own last cursors: to stop reading there would
+    /// publish twice whatever came after the one that was read.
+    fn wait_for_other_transactions(&self, committed: &BaseConsumer) -> Result<(), JournalError> {
+        let end = self.end(&self.reader("read_uncommitted")?)?;
+        let started = Instant::now();
+        while self.end(committed)? < end {
+            if started.elapsed() > OTHERS_TIMEOUT {
+                return Err(JournalError::Hidden {
                     topic: self.topic.to_owned(),
                 });
             }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The topic's end as that reader sees it.
+    fn end(&self, reader: &BaseConsumer) -> Result<i64, JournalError> {
+        match reader.fetch_watermarks(self.topic, 0, TIMEOUT) {
+            Ok((_, end)) => Ok(end),
+            Err(error)
+                if matches!(
+                    error.rdkafka_error_code(),
+                    Some(
+                        RDKafkaErrorCode::UnknownTopicOrPartition
+                            | RDKafkaErrorCode::UnknownTopic
+                            | RDKafkaErrorCode::UnknownPartition
+                    )
+                ) =>
+            {
+                Err(JournalError::NoTopic {
+                    topic: self.topic.to_owned(),
+                })
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn reader(&self, isolation: &str) -> Result<BaseConsumer, JournalError> {
+        self.config
+            .clone()
+            .set("group.id", "oncebox-relay-journal")
+            .set("isolation.level", isolation)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .create()
+            .map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, source: KafkaError) -> JournalError {
+        JournalError::Kafka {
+            topic: self.topic.to_owned(),
+            source,
         }
     }
 
