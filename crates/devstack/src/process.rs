@@ -77,6 +77,11 @@ impl Identity {
         }
     }
 
+    /// Asks the process to end (SIGTERM) and returns at once.
+    pub fn ask_to_end(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
     /// Asks the process to end, and kills it when it has not after `patience`. Returns when it is gone.
     pub async fn end(&self, ask: Signal, patience: Duration) {
         // A stopped process does not act on anything but SIGKILL.
@@ -122,6 +127,12 @@ impl Launch {
             .try_clone()
             .tried(|| format!("cannot write {}", self.log.display()))?;
         let mut command = Command::new(&self.program);
+        for (name, _) in std::env::vars_os() {
+            // Settings of whoever starts us are not the part's: services refuse keys that they do not know.
+            if name.to_string_lossy().starts_with("ONCEBOX_") {
+                command.env_remove(name);
+            }
+        }
         command
             .args(&self.arguments)
             .envs(&self.environment)

@@ -228,6 +228,11 @@ impl Stack {
         Ok(())
     }
 
+    /// Gives the processes up: they run on when this is dropped, and are ended through the record.
+    pub fn detach(mut self) {
+        self.owner = false;
+    }
+
     fn part(&self, name: &str) -> Result<Part, StackError> {
         let mut parts = State::read(&self.dir)?.unwrap_or_default().parts;
         let known: Vec<_> = parts.keys().cloned().collect();

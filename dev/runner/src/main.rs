@@ -1,0 +1,78 @@
+//! The command runner behind `cargo dev`: starts the platform, looks after it, tests and measures it.
+
+mod cargo;
+mod down;
+mod forward;
+mod http;
+mod logs;
+mod panel;
+mod platform;
+mod private;
+mod provision;
+mod say;
+mod services;
+mod status;
+mod story;
+mod test;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Starts, shows, tests and measures the platform on this machine.
+///
+/// Everything listens on loopback and keeps its state under target/dev (or ONCEBOX_DEV_DIR). Kafka, PostgreSQL and the
+/// schema registry are those that ONCEBOX_KAFKA, ONCEBOX_DATABASE_URL and ONCEBOX_SCHEMA_REGISTRY point to; what is not
+/// set is started, from artefacts that Maven fetches once, or in Docker (--docker, or where there is no Maven).
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo dev",
+    bin_name = "cargo dev",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build and start everything, submit three orders and show their story; stays until Ctrl-C or `cargo dev down`
+    Up(up::Options),
+    /// End what `cargo dev up` started, also what a killed one left; data stay for the next time
+    Down,
+    /// Show each part with pid, port, health and lag
+    Status(status::Options),
+    /// Follow the logs of one part, or of all
+    Logs(logs::Options),
+    /// Run all tests on a private stack, beside whatever runs; it is removed afterwards, and kept on failure
+    Test(test::Options),
+    /// Create databases, topics and schemas on the stack that the environment points to, or the running one
+    Provision,
+    /// Run a benchmark on a private stack, in release; the arguments are those of the bench program
+    Bench(forward::Options),
+    /// Look at dead letters and replay them: the `dlq` command line with address and token of the running platform
+    Dlq(forward::Options),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Up(options) => up::run(options).await,
+        Command::Down => down::run().await,
+        Command::Status(options) => status::run(options).await,
+        Command::Logs(options) => logs::run(options).await,
+        Command::Test(options) => test::run(options).await,
+        Command::Provision => provision::run().await,
+        Command::Bench(options) => forward::bench(options).await,
+        Command::Dlq(options) => forward::dlq(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
