@@ -1,18 +1,15 @@
 //! Puts the service together and runs it until it is told to stop.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::FutureExt;
-use http_kit::Server;
+use http_kit::{Server, service};
 use oncebox::{Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox};
 use schemas::inventory::{CommitStock, ReleaseStock, ReserveStock, StockReserved};
 use schemas::order::{OrderCancelled, OrderConfirmed, OrderPlaced};
 use schemas::payment::{AuthorizePayment, CapturePayment, PaymentAuthorized, VoidPayment};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
-use tokio::task::JoinSet;
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{App, routes};
@@ -27,8 +24,6 @@ pub const SERVICE: &str = "order";
 /// The version that is running.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How long a request waits for a free connection before it is answered with 503.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a request may take beside the longest wait for a verdict.
 const REQUEST_MARGIN: Duration = Duration::from_secs(10);
 
@@ -37,7 +32,7 @@ const REQUEST_MARGIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// A database that cannot be reached, or is of a newer version.
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
-    let pool = connect(settings).await?;
+    let pool = service::connect(&settings.database_url, settings.database_connections).await?;
     prepare(&pool).await
 }
 
@@ -49,22 +44,16 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     start(settings, shutdown).await?.finished().await
 }
 
-/// The running service.
-#[derive(Debug)]
-pub struct Running {
-    address: SocketAddr,
-    pool: PgPool,
-    stop: CancellationToken,
-    parts: JoinSet<anyhow::Result<()>>,
-}
-
-/// Starts the service and returns when it takes requests; [`run`] is this and [`Running::finished`].
+/// Starts the service and returns when it takes requests; [`run`] is this and [`service::Running::finished`].
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub async fn start(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
+pub async fn start(
+    settings: Settings,
+    shutdown: CancellationToken,
+) -> anyhow::Result<service::Running> {
     let telemetry = telemetry::init(SERVICE, VERSION, settings.log_format, &settings.log_filter)?;
-    let pool = connect(&settings).await?;
+    let pool = service::connect(&settings.database_url, settings.database_connections).await?;
     prepare(&pool).await?;
     let codec = Codec::new(&settings.schema_registry, Some(pool.clone()))?;
     if let Err(error) = learn_schemas(&codec).await {
@@ -86,87 +75,17 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> anyhow::R
     let consumer = consumer(&settings, &pool, &codec, outbox.clone());
     let server = server(&settings, telemetry, app, codec, consumer.health());
     let bound = server.bind(&settings.http_address, stop.clone()).await?;
-    let address = bound.local_addr()?;
-    let mut parts = JoinSet::new();
-    parts.spawn(async move { bound.serve().await.context("the HTTP server failed") });
+    let mut running = service::Running::serving(bound, pool.clone(), stop.clone())?;
     let consuming = consumer.run(stop.clone());
-    parts.spawn(async move { consuming.await.context("the Kafka consumer failed") });
-    parts.spawn({
+    running.part(async move { consuming.await.context("the Kafka consumer failed") });
+    running.part({
         let (pool, stop) = (pool.clone(), stop.clone());
         async move { verdicts.run(pool, stop).map(Ok).await }
     });
-    parts.spawn({
-        let (timeout, interval) = (settings.saga_timeout(), settings.sweep_interval());
-        let sweeping = sweep::run(pool.clone(), outbox, timeout, interval, stop.clone());
-        async move { sweeping.map(Ok).await }
-    });
-    parts.spawn({
-        let cleaning = housekeeping::run(pool.clone(), settings.idempotency_age(), stop.clone());
-        async move { cleaning.map(Ok).await }
-    });
-    Ok(Running {
-        address,
-        pool,
-        stop,
-        parts,
-    })
-}
-
-impl Running {
-    /// Where it takes requests.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Waits until the service has stopped.
-    ///
-    /// # Errors
-    /// The part that failed.
-    pub async fn finished(mut self) -> anyhow::Result<()> {
-        let mut outcome = Ok(());
-        while let Some(ended) = self.parts.join_next().await {
-            let ended = ended
-                .context("a part of the service panicked")
-                .and_then(|result| result);
-            if !self.stop.is_cancelled() && ended.is_ok() {
-                outcome = Err(anyhow::anyhow!("a part of the service ended unasked"));
-            } else if outcome.is_ok() {
-                outcome = ended;
-            }
-            self.stop.cancel();
-        }
-        self.pool.close().await;
-        tracing::info!("stopped");
-        outcome
-    }
-}
-
-async fn connect(settings: &Settings) -> anyhow::Result<PgPool> {
-    let options: PgConnectOptions = settings
-        .database_url
-        .parse()
-        .context("the setting database_url is no PostgreSQL address")?;
-    let database = options.get_database().unwrap_or_default();
-    let place = format!(
-        "{database:?} at {}:{}",
-        options.get_host(),
-        options.get_port()
-    );
-    // One connection before the pool: a pool repeats what fails until its timeout, and then says only that.
-    let probe = PgConnection::connect_with(&options).await;
-    let probe = probe.with_context(|| {
-        format!(
-            "the database {place} cannot be reached; is database_url (ONCEBOX_DATABASE_URL) right?"
-        )
-    })?;
-    probe.close().await?;
-    let pool = PgPoolOptions::new()
-        .max_connections(settings.database_connections.max(2))
-        .acquire_timeout(ACQUIRE_TIMEOUT);
-    pool.connect_with(options)
-        .await
-        .with_context(|| format!("no connection to the database {place}"))
+    let (timeout, interval) = (settings.saga_timeout(), settings.sweep_interval());
+    running.part(sweep::run(pool.clone(), outbox, timeout, interval, stop.clone()).map(Ok));
+    running.part(housekeeping::run(pool, settings.idempotency_age(), stop).map(Ok));
+    Ok(running)
 }
 
 async fn prepare(pool: &PgPool) -> anyhow::Result<()> {

@@ -18,7 +18,11 @@ fn orders_are_accepted_while_the_broker_is_away() {
     alone(async |pipeline, client| {
         let lamp = product("outage");
         client.stock(&lamp, 1000).await;
-        let pids: Vec<_> = pipeline.services().iter().map(|service| service.pid()).collect();
+        let pids: Vec<_> = pipeline
+            .services()
+            .iter()
+            .map(|service| service.pid())
+            .collect();
         stack.stop_kafka(Stop::Kill).await.unwrap();
         let down_since = Instant::now();
         let mut orders = Vec::new();
@@ -41,8 +45,15 @@ fn orders_are_accepted_while_the_broker_is_away() {
             assert_eq!(client.order(order).await["verdict"], "confirmed");
         }
         let level = client.level(&lamp).await;
-        assert_eq!((level["on_hand"].as_i64(), level["reserved"].as_i64()), (Some(800), Some(0)));
-        let after: Vec<_> = pipeline.services().iter().map(|service| service.pid()).collect();
+        assert_eq!(
+            (level["on_hand"].as_i64(), level["reserved"].as_i64()),
+            (Some(800), Some(0))
+        );
+        let after: Vec<_> = pipeline
+            .services()
+            .iter()
+            .map(|service| service.pid())
+            .collect();
         assert_eq!(after, pids, "nothing was restarted");
         for service in pipeline.services() {
             service.ready().await;

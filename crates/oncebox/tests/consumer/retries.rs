@@ -100,7 +100,11 @@ async fn a_permanent_failure_gets_one_attempt() {
     assert_eq!(letters[0].header("__dlq.errors.delivery.count"), "1");
     assert_eq!(letters[0].header("oncebox-error-code"), "test.refused");
     assert_eq!(letters[0].header("__dlq.errors.message"), "refused bad");
-    assert!(letters[0].header("oncebox-error-site").contains("script.rs:"));
+    assert!(
+        letters[0]
+            .header("oncebox-error-site")
+            .contains("script.rs:")
+    );
     assert_eq!(handler.calls(), 1);
 }
 

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use http_kit::service::Running;
 use oncebox::{BatchFailure, BatchHandler, Codec, Delivery, EventId, Headers, Outbox, Record};
+use order::Settings;
 use order::handlers::replies::{Replies, Reply};
-use order::{Running, Settings};
 use reqwest::{Client, RequestBuilder, Response};
 use schemas::inventory::{StockCommitted, StockReserved};
 use schemas::payment::{PaymentAuthorized, PaymentCaptured};
