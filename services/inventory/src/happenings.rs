@@ -4,7 +4,7 @@ use crate::domain::Answer;
 
 /// A batch of commands was decided and written; its transaction is about to commit.
 #[derive(Debug, Default)]
-pub struct BatchDecided {
+pub(crate) struct BatchDecided {
     reserved: u64,
     rejected: u64,
     committed: u64,
@@ -13,7 +13,7 @@ pub struct BatchDecided {
 
 impl BatchDecided {
     /// Adds one answer.
-    pub fn count(&mut self, answer: &Answer) {
+    pub(crate) fn count(&mut self, answer: &Answer) {
         match answer {
             Answer::Reserved => self.reserved += 1,
             Answer::Rejected(_) => self.rejected += 1,
