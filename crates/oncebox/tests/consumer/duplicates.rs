@@ -1,8 +1,12 @@
 //! Guarantee G5: effects once per event, whatever is delivered again and in whatever batches.
 
-use oncebox::EventId;
+use std::sync::{Arc, Mutex};
 
-use crate::rig::Rig;
+use async_trait::async_trait;
+use oncebox::{Delivery, Each, EventId, Failure, Handler};
+use sqlx::PgConnection;
+
+use crate::rig::{Note, Rig};
 use crate::script::Scripted;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,6 +81,41 @@ async fn a_group_that_reads_everything_again_repeats_nothing() {
         "only the new record reached the handler"
     );
     assert_eq!(rig.effects().await.len(), 51);
+}
+
+/// Notes what it was asked to prepare, as a handler that calls another system does.
+struct Prepares(Arc<Mutex<Vec<EventId>>>);
+
+#[async_trait]
+impl Handler for Prepares {
+    type Message = Note;
+
+    async fn prepare(&self, delivery: &Delivery<Note>) -> Result<(), Failure> {
+        self.0.lock().unwrap().push(delivery.event_id);
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        tx: &mut PgConnection,
+        delivery: &Delivery<Note>,
+    ) -> Result<(), Failure> {
+        Scripted::succeed().handle(tx, delivery).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_systems_are_not_called_again_for_what_is_finished() {
+    let rig = Rig::new("prepare", 1).await;
+    let prepared = Arc::default();
+    let consumer = rig.start_batch(Each(Prepares(Arc::clone(&prepared))), rig.pool().clone());
+    let id = rig.note(0, "k", "once").await;
+    rig.effect("once").await;
+    rig.note_as(&rig.topic, 0, id, "k", "once").await;
+    let end = rig.note(0, "k", "end").await;
+    rig.effect("end").await;
+    consumer.stop().await;
+    assert_eq!(*prepared.lock().unwrap(), [id, end]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,8 @@ use oncebox::{
     BatchHandler, Codec, Consumer, ConsumerHealth, ConsumerSettings, Each, EventId, Headers,
     RetryPolicy, dead_letter,
 };
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use sqlx::PgPool;
 use testkit::kafka::Sender;
 use testkit::{TestDb, eventually};
@@ -192,6 +194,26 @@ impl Rig {
             (letters.len() >= count).then_some(letters)
         })
         .await
+    }
+
+    /// The offset that the broker keeps for the group.
+    pub(crate) async fn committed(&self, partition: i32) -> Option<i64> {
+        let group = self.settings.group_id();
+        let topic = self.topic.clone();
+        let ask = move || {
+            let reader: BaseConsumer = oncebox::kafka::client_config(&testkit::kafka_address())
+                .set("group.id", group)
+                .create()
+                .unwrap();
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&topic, partition);
+            let list = reader.committed_offsets(list, LONG).unwrap();
+            list.elements()[0]
+                .offset()
+                .to_raw()
+                .filter(|offset| *offset >= 0)
+        };
+        tokio::task::spawn_blocking(ask).await.unwrap()
     }
 
     pub(crate) async fn status(&self, id: EventId) -> Option<String> {
