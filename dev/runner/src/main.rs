@@ -1,6 +1,8 @@
 //! The command runner behind `cargo dev`: starts the platform, looks after it, tests and measures it.
 
 mod cargo;
+#[cfg(test)]
+mod compose_test;
 mod down;
 mod forward;
 mod http;
