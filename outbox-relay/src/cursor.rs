@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// A set of transactions: those below `xmax`, without those in `running`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,11 @@ impl Snapshot {
     /// Transactions below `xmax` that were still running.
     pub fn running(&self) -> &[u64] {
         &self.running
+    }
+
+    /// Whether the same transactions had ended in both: then they see the same rows.
+    pub fn ended_as(&self, other: &Self) -> bool {
+        self.xmax == other.xmax && self.running == other.running
     }
 
     /// Whether the snapshot sees the rows of that committed transaction.
@@ -123,6 +129,16 @@ pub struct Identity {
     pub timeline: i32,
 }
 
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "database {} of cluster {} on timeline {}",
+            self.database, self.system, self.timeline
+        )
+    }
+}
+
 /// The relay's place in one source, as it lies in Kafka.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
@@ -134,6 +150,9 @@ pub struct Cursor {
     pub settled: Snapshot,
     /// The window in hand, when one transaction does not hold it.
     pub window: Option<Window>,
+    /// Which tenure of which relay wrote it: a relay that the broker refuses reads here whether another has taken over.
+    #[serde(default)]
+    pub writer: Uuid,
 }
 
 impl Cursor {
@@ -147,7 +166,14 @@ impl Cursor {
             identity,
             settled: Snapshot::nothing(),
             window: None,
+            writer: Uuid::nil(),
         }
+    }
+
+    /// The same place, claimed by a tenure.
+    #[must_use]
+    pub fn claimed_by(self, writer: Uuid) -> Self {
+        Self { writer, ..self }
     }
 
     /// After the last row of a window.

@@ -1,4 +1,4 @@
-//! One source, from taking it over to the end of the process: read a batch, publish it, move on.
+//! One source, from taking it over to the end of the process: read a batch, publish it while the next is read, move on.
 //!
 //! Leases will decide which of several relays runs this; blocked keys will let other keys pass a refused row. Both
 //! have their place here: around [`Instance::run`], and in [`Instance::refused`].
@@ -6,26 +6,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cursor::{Cursor, Identity};
 use crate::happening::{Aborted, Away, Published, RowRefused, Running, Stopped};
-use crate::publish::{Journal, JournalError, Lead, PublishError, Publisher};
+use crate::pace::Pace;
+use crate::publish::{Lead, PublishError, Publisher};
 use crate::settings::Settings;
-use crate::source::{Batch, Source, SourceError};
+use crate::source::{Batch, Limits, Source, SourceError};
 use crate::state::{Shared, State};
-
-/// Pauses between attempts while something is away.
-const AWAY_MIN: Duration = Duration::from_millis(100);
-const AWAY_MAX: Duration = Duration::from_secs(5);
+use crate::takeover::Seat;
 
 /// Publishes one source.
 pub(crate) struct Instance<S> {
     pub(crate) name: String,
     pub(crate) source: S,
-    pub(crate) kafka: ClientConfig,
+    pub(crate) seat: Seat,
     pub(crate) settings: Arc<Settings>,
     pub(crate) shared: Arc<Shared>,
     /// The cursor for whoever measures the backlog.
@@ -34,7 +31,7 @@ pub(crate) struct Instance<S> {
 }
 
 /// Why a tenure (from taking over to losing the producer) ended.
-enum End {
+pub(crate) enum End {
     /// Asked to stop.
     Shutdown,
     /// The producer is used up, or something is away: take over again.
@@ -43,202 +40,164 @@ enum End {
     Stopped { code: &'static str, reason: String },
 }
 
+impl End {
+    pub(crate) fn wrong_database(known: &Identity, found: &Identity) -> Self {
+        Self::Stopped {
+            code: "relay.wrong_database",
+            reason: format!(
+                "the cursor belongs to {known}, and this is {found}: nothing is published"
+            ),
+        }
+    }
+}
+
 impl<S: Source> Instance<S> {
     /// Publishes until asked to stop, or until only a person can help.
     pub(crate) async fn run(mut self) {
-        let mut pause = AWAY_MIN;
+        let mut pace = Pace::away();
         loop {
             let started = Instant::now();
             match self.tenure().await {
                 End::Shutdown => return,
-                End::Stopped { code, reason } => {
-                    self.shared
-                        .enter(State::Stopped(format!("{reason} ({code})")));
-                    telemetry::emit(Stopped {
-                        source: &self.name,
-                        code,
-                        reason: &reason,
-                    });
-                    return;
-                }
-                End::Again(reason) => {
-                    if self.shared.enter(State::Waiting(reason.clone())) {
-                        telemetry::emit(Away {
-                            source: &self.name,
-                            error: &reason,
-                        });
-                    }
-                }
+                End::Stopped { code, reason } => return self.stopped(code, &reason),
+                End::Again(reason) => self.away(&reason),
             }
             // A tenure that held for a while was a success: the next outage begins with short pauses again.
-            if started.elapsed() > AWAY_MAX {
-                pause = AWAY_MIN;
+            if started.elapsed() > Duration::from_secs(60) {
+                pace.reset();
             }
-            if !self.sleep(pause).await {
+            if !self.sleep(pace.pause()).await {
                 return;
             }
-            pause = (pause * 2).min(AWAY_MAX);
         }
     }
 
     async fn tenure(&mut self) -> End {
         let identity = match self.source.identity().await {
             Ok(identity) => identity,
-            Err(error) => return End::Again(error.to_string()),
+            Err(error) => return unreadable(error).unwrap_or_else(End::Again),
         };
-        let (publisher, mut cursor) = match self.take_over(identity).await {
+        let (publisher, cursor) = match self.seat.take(identity).await {
             Ok(taken) => taken,
             Err(end) => return end,
         };
-        self.shared.enter(State::Running);
-        telemetry::emit(Running {
-            source: &self.name,
-            cursor: &cursor.settled.to_string(),
-        });
-        let mut pause = self.settings.poll_min();
+        self.running(&cursor);
+        let end = self.work(&publisher, cursor).await;
+        // Closing a producer waits for its threads: not on a thread of the async runtime.
+        let closed = tokio::task::spawn_blocking(move || drop(publisher)).await;
+        if let Err(panic) = closed {
+            tracing::debug!(%panic, "closing the producer");
+        }
+        end
+    }
+
+    async fn work(&mut self, publisher: &Arc<Publisher>, mut cursor: Cursor) -> End {
+        let mut idle = Pace::new(self.settings.poll_min(), self.settings.poll_max());
+        let mut away = Pace::away();
+        let mut limits = self.settings.limits();
+        let mut ahead: Option<Batch> = None;
         loop {
             self.cursors.send_replace(Some(cursor.clone()));
             if self.shutdown.is_cancelled() {
                 return End::Shutdown;
             }
-            let batch = match self.source.read(&cursor, self.settings.batch_rows).await {
-                Ok(batch) => batch,
-                Err(error) => {
-                    if !self.wait_for_database(&error).await {
-                        return End::Shutdown;
-                    }
-                    continue;
-                }
+            let batch = match ahead.take() {
+                Some(batch) => batch,
+                None => match self.source.read(&cursor, limits).await {
+                    Ok(batch) => batch,
+                    Err(error) => match unreadable(error) {
+                        Ok(end) => return end,
+                        Err(reason) => {
+                            self.away(&reason);
+                            if !self.sleep(away.pause()).await {
+                                return End::Shutdown;
+                            }
+                            continue;
+                        }
+                    },
+                },
             };
-            if self.shared.enter(State::Running) {
-                telemetry::emit(Running {
-                    source: &self.name,
-                    cursor: &cursor.settled.to_string(),
-                });
-            }
             if batch.rows.is_empty() {
-                // Nothing to publish: the cursor moves in memory only. After a restart the older one sees the same rows.
-                let more = batch.more && cursor.window.is_some();
+                // Nothing waits, so whatever was away is not missed any more.
+                self.running(&cursor);
+                // The cursor moves in memory only: after a restart the older one finds the same rows.
+                let more = batch.more;
                 cursor = batch.next;
-                if !more {
-                    if !self.sleep(pause).await {
-                        return End::Shutdown;
-                    }
-                    pause = (pause * 2).min(self.settings.poll_max());
+                if !more && !self.sleep(idle.pause()).await {
+                    return End::Shutdown;
                 }
                 continue;
             }
-            pause = self.settings.poll_min();
-            match self.publish(&publisher, batch).await {
-                Ok(next) => cursor = next,
-                Err(error) => {
-                    if let Some(end) = self.after(error).await {
-                        return end;
-                    }
+            idle.reset();
+            let batch = Arc::new(batch);
+            let (published, next) = tokio::join!(
+                publish(Arc::clone(publisher), Arc::clone(&batch)),
+                self.source.read(&batch.next, self.settings.limits()),
+            );
+            match published {
+                Ok(took) => {
+                    cursor = batch.next.clone();
+                    self.published(&cursor, batch.rows.len(), took);
+                    self.running(&cursor);
+                    away.reset();
+                    limits = self.settings.limits();
+                    // Nothing found is old news by now, and a failure shows again when it is asked again.
+                    ahead = next.ok().filter(|next| !next.rows.is_empty());
                 }
+                // From the unchanged cursor again; what was read ahead assumed otherwise.
+                Err(error) => match self.after(&error, &batch, &mut limits, &mut away).await {
+                    Some(End::Again(text)) if error.lead() == Lead::Fenced => {
+                        return self.seat.refused(cursor.writer, &text).await;
+                    }
+                    Some(end) => return end,
+                    None => {}
+                },
             }
         }
     }
 
-    /// Fences whoever published this source before, then reads back what was committed.
-    async fn take_over(&self, identity: Identity) -> Result<(Arc<Publisher>, Cursor), End> {
-        let (kafka, topic) = (self.kafka.clone(), self.settings.cursor_topic());
-        let (id, key) = (
-            self.settings.transactional_id(&self.name),
-            format!("{}/0", self.name),
-        );
-        let taken = tokio::task::spawn_blocking(move || {
-            let publisher = Publisher::take_over(&kafka, &id, &topic, &key).map_err(Err)?;
-            let last = Journal::new(&kafka, &topic).last(&key).map_err(Ok)?;
-            Ok((publisher, last))
-        })
-        .await;
-        let (publisher, last) = match taken {
-            Ok(Ok(taken)) => taken,
-            Ok(Err(Ok(error @ JournalError::Unreadable { .. }))) => {
-                return Err(End::Stopped {
-                    code: "relay.cursor_unreadable",
-                    reason: error.to_string(),
-                });
-            }
-            Ok(Err(Ok(error))) => return Err(End::Again(error.to_string())),
-            Ok(Err(Err(error))) => return Err(End::Again(error.to_string())),
-            Err(panic) => return Err(End::Again(panic.to_string())),
-        };
-        let cursor = match last {
-            None => Cursor::beginning(identity),
-            Some(cursor) if cursor.identity == identity => cursor,
-            Some(cursor) => {
-                let reason = format!(
-                    "the cursor belongs to database {:?} of cluster {} on timeline {}, and this is {:?} of {} on {}: nothing is published",
-                    cursor.identity.database,
-                    cursor.identity.system,
-                    cursor.identity.timeline,
-                    identity.database,
-                    identity.system,
-                    identity.timeline,
-                );
-                return Err(End::Stopped {
-                    code: "relay.wrong_database",
-                    reason,
-                });
-            }
-        };
-        Ok((Arc::new(publisher), cursor))
-    }
-
-    async fn publish(
+    /// What to do after a batch failed; none means: from the unchanged cursor again.
+    async fn after(
         &self,
-        publisher: &Arc<Publisher>,
-        batch: Batch,
-    ) -> Result<Cursor, PublishError> {
-        let (publisher, started, rows) = (Arc::clone(publisher), Instant::now(), batch.rows.len());
-        let published = tokio::task::spawn_blocking(move || {
-            publisher
-                .publish(&batch.rows, &batch.next)
-                .map(|()| batch.next)
-        })
-        .await;
-        // A panic in there leaves the producer in a state that nobody knows.
-        let next =
-            published.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        self.shared.update(|status| {
-            status.published_rows += rows as u64;
-            status.cursor = Some(next.settled.to_string());
-        });
-        telemetry::emit(Published {
-            source: &self.name,
-            rows,
-            took: started.elapsed(),
-        });
-        Ok(next)
-    }
-
-    /// What to do after a batch failed; none means: the same batch again, from the unchanged cursor.
-    async fn after(&self, error: PublishError) -> Option<End> {
+        error: &PublishError,
+        batch: &Batch,
+        limits: &mut Limits,
+        away: &mut Pace,
+    ) -> Option<End> {
         let text = error.to_string();
         match error.lead() {
-            Lead::Fenced => Some(End::Stopped {
-                code: "relay.fenced",
-                reason: format!("another relay has taken this source over: {text}"),
-            }),
-            Lead::NewProducer => Some(End::Again(text)),
-            Lead::Refused => self.refused(&text).await,
+            Lead::Fenced | Lead::NewProducer => Some(End::Again(text)),
+            Lead::Refused => self.refused(error, batch, limits, &text).await,
             Lead::Abort => {
-                let first = self.shared.enter(State::Waiting(text.clone()));
+                let first_of_outage = self.shared.enter(State::Waiting(text.clone()));
                 telemetry::emit(Aborted {
                     source: &self.name,
                     error: &text,
-                    first_of_outage: first,
+                    first_of_outage,
                 });
-                (!self.sleep(AWAY_MIN * 5).await).then_some(End::Shutdown)
+                (!self.sleep(away.pause()).await).then_some(End::Shutdown)
             }
         }
     }
 
-    /// The whole source waits behind a refused row: later rows of its key must not pass it. Keys of their own come
-    /// with the block-key policy.
-    async fn refused(&self, text: &str) -> Option<End> {
+    /// Rows before a refused one are published; the row itself and all behind it wait, since later rows of its key must
+    /// not pass it. That other keys may comes with the block-key policy, here.
+    async fn refused(
+        &self,
+        error: &PublishError,
+        batch: &Batch,
+        limits: &mut Limits,
+        text: &str,
+    ) -> Option<End> {
+        let before = batch
+            .rows
+            .iter()
+            .take_while(|row| Some(row.seq) != error.row());
+        let before = i64::try_from(before.count()).unwrap_or(i64::MAX);
+        limits.rows = before.max(1);
+        if before > 0 {
+            return None;
+        }
         if self.shared.enter(State::Refused(text.to_owned())) {
             telemetry::emit(RowRefused {
                 source: &self.name,
@@ -249,15 +208,44 @@ impl<S: Source> Instance<S> {
         (!self.sleep(pause).await).then_some(End::Shutdown)
     }
 
-    async fn wait_for_database(&self, error: &SourceError) -> bool {
-        let text = error.to_string();
-        if self.shared.enter(State::Waiting(text.clone())) {
-            telemetry::emit(Away {
+    fn published(&self, cursor: &Cursor, rows: usize, took: Duration) {
+        self.shared.update(|status| {
+            status.published_rows += rows as u64;
+            status.cursor = Some(cursor.settled.to_string());
+        });
+        telemetry::emit(Published {
+            source: &self.name,
+            rows,
+            took,
+        });
+    }
+
+    fn running(&self, cursor: &Cursor) {
+        if self.shared.enter(State::Running) {
+            telemetry::emit(Running {
                 source: &self.name,
-                error: &text,
+                cursor: &cursor.settled.to_string(),
             });
         }
-        self.sleep(AWAY_MIN * 5).await
+    }
+
+    fn away(&self, reason: &str) {
+        if self.shared.enter(State::Waiting(reason.to_owned())) {
+            telemetry::emit(Away {
+                source: &self.name,
+                error: reason,
+            });
+        }
+    }
+
+    fn stopped(&self, code: &'static str, reason: &str) {
+        self.shared
+            .enter(State::Stopped(format!("{reason} ({code})")));
+        telemetry::emit(Stopped {
+            source: &self.name,
+            code,
+            reason,
+        });
     }
 
     /// False when asked to stop meanwhile.
@@ -266,5 +254,27 @@ impl<S: Source> Instance<S> {
             () = tokio::time::sleep(pause) => true,
             () = self.shutdown.cancelled() => false,
         }
+    }
+}
+
+/// Publishes a batch off the async runtime; returns how long it took.
+async fn publish(publisher: Arc<Publisher>, batch: Arc<Batch>) -> Result<Duration, PublishError> {
+    let started = Instant::now();
+    let published =
+        tokio::task::spawn_blocking(move || publisher.publish(&batch.rows, &batch.next)).await;
+    // A panic in there leaves the producer in a state that nobody knows.
+    published.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    Ok(started.elapsed())
+}
+
+/// Whether only a person can help when a source cannot be read; otherwise why it cannot for now.
+fn unreadable(error: SourceError) -> Result<End, String> {
+    match error {
+        SourceError::Swapped { known, found } => Ok(End::wrong_database(&known, &found)),
+        error @ SourceError::Behind { .. } => Ok(End::Stopped {
+            code: "relay.database_behind",
+            reason: error.to_string(),
+        }),
+        error => Err(error.to_string()),
     }
 }

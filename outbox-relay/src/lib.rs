@@ -9,11 +9,13 @@ pub mod cursor;
 mod happening;
 mod instance;
 mod observer;
+mod pace;
 pub mod publish;
 mod run;
 pub mod settings;
 pub mod source;
 pub mod state;
+mod takeover;
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ pub use settings::Settings;
 use instance::Instance;
 use source::{PollingSource, SourceError};
 use state::Shared;
+use takeover::Seat;
 
 /// Every key of the configuration with its default, explained.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
@@ -60,7 +63,7 @@ impl Relay {
             let instance = Instance {
                 name: name.clone(),
                 source: PollingSource::new(url)?,
-                kafka: kafka.clone(),
+                seat: Seat::new(&kafka, &settings, name),
                 settings: Arc::clone(&settings),
                 shared: Arc::clone(&shared),
                 cursors,

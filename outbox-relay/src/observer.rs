@@ -2,7 +2,7 @@
 //! a published row any time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,9 @@ use crate::source::{Source, SourceError};
 use crate::state::Shared;
 
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// The copy is written again after this even when nothing was published, for it keeps old partitions from being dropped.
+const COPY_AT_LEAST: Duration = Duration::from_secs(60);
 
 /// Observes one source until asked to stop. A database that is away is the instance's business to tell.
 pub(crate) async fn observe(
@@ -26,7 +29,7 @@ pub(crate) async fn observe(
     loop {
         let cursor = cursors.borrow_and_update().clone();
         if let Some(cursor) = cursor
-            && let Err(error) = measure(&name, &mut source, &cursor, &mut copied, &shared).await
+            && let Err(error) = observe_once(&name, &mut source, cursor, &mut copied, &shared).await
         {
             tracing::debug!(source = name, %error, "backlog not measured");
         }
@@ -37,14 +40,21 @@ pub(crate) async fn observe(
     }
 }
 
-async fn measure(
+/// The copy that was written last.
+struct Copied {
+    cursor: Cursor,
+    published_rows: u64,
+    at: Instant,
+}
+
+async fn observe_once(
     name: &str,
     source: &mut impl Source,
-    cursor: &Cursor,
-    copied: &mut Option<Cursor>,
+    cursor: Cursor,
+    copied: &mut Option<Copied>,
     shared: &Shared,
 ) -> Result<(), SourceError> {
-    let backlog = source.backlog(cursor).await?;
+    let backlog = source.backlog(&cursor).await?;
     shared.update(|status| {
         status.pending_rows = backlog.rows;
         status.oldest_pending_seconds = backlog.oldest_seconds;
@@ -53,14 +63,20 @@ async fn measure(
         source: name,
         backlog,
     });
-    // Writing the copy uses a transaction id, and so moves the snapshot: without this test an idle relay would
-    // find a new cursor to copy for ever.
-    let moved = copied.as_ref().is_none_or(|last| {
-        cursor.settled.xmax() > last.settled.xmax() + 1 || cursor.window != last.window
+    let published_rows = shared.status().published_rows;
+    // Writing a copy takes a transaction id and so moves the snapshot of every database of the cluster: whoever copied
+    // each move would find a new one for ever, and idle relays would keep each other awake.
+    let due = copied.as_ref().is_none_or(|last| {
+        last.published_rows != published_rows
+            || (last.cursor != cursor && last.at.elapsed() > COPY_AT_LEAST)
     });
-    if moved {
-        source.keep_copy(cursor).await?;
-        *copied = Some(cursor.clone());
+    if due {
+        source.keep_copy(&cursor).await?;
+        *copied = Some(Copied {
+            cursor,
+            published_rows,
+            at: Instant::now(),
+        });
     }
     Ok(())
 }

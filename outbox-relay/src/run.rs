@@ -1,6 +1,7 @@
 //! Puts the relay together and runs it until it is told to stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use http_kit::Server;
@@ -15,7 +16,7 @@ pub const SERVICE: &str = "outbox-relay";
 /// The version that is running.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Runs the relay until `shutdown` is cancelled. The transaction in hand is finished first.
+/// Runs the relay until `shutdown` is cancelled. The transaction in hand is finished first, within `shutdown_seconds`.
 ///
 /// # Errors
 /// Whatever keeps it from starting. A source that fails later is told by health and log, and does not end the others.
@@ -26,6 +27,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
         "no source is configured; name at least one database, for example ONCEBOX_SOURCES__ORDER=postgres://relay@127.0.0.1:5433/oncebox_order"
     );
     let address = settings.http_address.clone();
+    let deadline = Duration::from_secs(settings.shutdown_seconds);
     let relay = Relay::start(settings, &shutdown)
         .context("a source's address is not a PostgreSQL address")?;
     let sources = Arc::new(relay.shared().to_vec());
@@ -46,8 +48,14 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     let stop = shutdown.clone();
     let served = server.bind(&address, shutdown).await?.serve().await;
     stop.cancel();
-    relay.ended().await;
-    tracing::info!("stopped");
+    match tokio::time::timeout(deadline, relay.ended()).await {
+        Ok(()) => tracing::info!("stopped"),
+        // The broker is away: it aborts what is open by itself, or the next start does.
+        Err(_) => tracing::warn!(
+            deadline_seconds = deadline.as_secs(),
+            "stopped with a transaction in hand, which will be aborted"
+        ),
+    }
     served.map_err(Into::into)
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::source::Limits;
+
 /// Every key of the configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,13 +24,17 @@ pub struct Settings {
     /// Databases to relay, by name.
     pub sources: BTreeMap<String, String>,
     /// Rows a transaction.
-    pub batch_rows: usize,
+    pub batch_rows: u32,
+    /// Bytes a transaction.
+    pub batch_bytes: u32,
     /// First pause after a look that found nothing, in milliseconds.
     pub poll_min_ms: u64,
     /// Longest pause between two looks, in milliseconds.
     pub poll_max_ms: u64,
     /// Pause before a refused row is tried again, in milliseconds.
     pub refused_retry_ms: u64,
+    /// How long the transaction in hand may take to end when the relay is told to stop, in seconds.
+    pub shutdown_seconds: u64,
 }
 
 impl Settings {
@@ -40,6 +46,13 @@ impl Settings {
     /// The id under which the broker fences relays of one source. Shard 0 of 1: shards come with leases.
     pub fn transactional_id(&self, source: &str) -> String {
         format!("{}oncebox-relay.{source}.0", self.topic_prefix)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            rows: i64::from(self.batch_rows.max(1)),
+            bytes: i64::from(self.batch_bytes.max(1)),
+        }
     }
 
     pub(crate) fn poll_min(&self) -> Duration {

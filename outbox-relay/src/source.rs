@@ -3,6 +3,8 @@
 mod polling;
 mod row;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 pub use polling::PollingSource;
@@ -21,12 +23,56 @@ pub struct Batch {
     pub more: bool,
 }
 
+impl Batch {
+    /// Nothing new since the cursor.
+    pub fn nothing(cursor: Cursor) -> Self {
+        Self {
+            rows: Vec::new(),
+            next: cursor,
+            more: false,
+        }
+    }
+}
+
+/// How large a batch may become. Its first row always belongs to it, whatever its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows.
+    pub rows: i64,
+    /// Bytes of payloads and headers together; what bounds the relay's memory.
+    pub bytes: i64,
+}
+
 /// Why a source could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The database did not answer, or refused.
     #[error("the database cannot be read: {0}")]
     Database(#[from] sqlx::Error),
+    /// The database did not answer in time.
+    #[error("the database did not answer within {0:?}")]
+    Silent(Duration),
+    /// The address leads to a standby, which cannot be read in windows.
+    #[error("the address leads to a standby that is in recovery; the relay reads the primary")]
+    Standby,
+    /// A new connection leads to another database than the one before.
+    #[error("the address led to {known} and leads to {found} now")]
+    Swapped {
+        /// What the cursor belongs to.
+        known: Identity,
+        /// What answers now.
+        found: Identity,
+    },
+    /// Transaction ids ran backwards: an older state of the same cluster was brought back.
+    #[error(
+        "the database has given out transaction ids up to {now}, and up to {settled} was seen already: it was set back to an older state"
+    )]
+    Behind {
+        /// The first id that the cursor does not see.
+        settled: u64,
+        /// The first id that the database has not given out.
+        now: u64,
+    },
     /// The database said something that this program does not understand.
     #[error("the database answered {0}")]
     Unexpected(String),
@@ -35,12 +81,12 @@ pub enum SourceError {
 /// An outbox.
 #[async_trait]
 pub trait Source: Send {
-    /// Which database this is.
+    /// Which database this is. Once it has said so, it refuses to read any other.
     async fn identity(&mut self) -> Result<Identity, SourceError>;
 
-    /// The next rows after a cursor, at most `limit` of them. Reading changes nothing: asked again, it answers
+    /// The next rows after a cursor, within the limits. Reading changes nothing: asked again, it answers
     /// with the same rows, or with these and later ones.
-    async fn read(&mut self, cursor: &Cursor, limit: usize) -> Result<Batch, SourceError>;
+    async fn read(&mut self, cursor: &Cursor, limits: Limits) -> Result<Batch, SourceError>;
 
     /// Rows after a cursor, counted up to a bound, and the age of the oldest in seconds.
     async fn backlog(&mut self, cursor: &Cursor) -> Result<Backlog, SourceError>;

@@ -6,7 +6,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 /// What the relay does after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lead {
-    /// Another relay took this source over: the broker refuses this one for good (guarantee G4).
+    /// The broker refuses this producer for good (guarantee G4): another relay took the source over, or the broker gave
+    /// up a transaction that took too long. Which of the two, the cursor topic tells.
     Fenced,
     /// The producer is used up: a new one begins, and reads from Kafka what was committed.
     NewProducer,
@@ -59,6 +60,14 @@ pub enum PublishError {
 impl PublishError {
     pub(super) fn at(step: &'static str) -> impl FnOnce(KafkaError) -> Self {
         move |source| Self::Kafka { step, source }
+    }
+
+    /// The `seq` of the row that is refused, where it is one row.
+    pub fn row(&self) -> Option<i64> {
+        match self {
+            Self::Record { seq, .. } | Self::Malformed { seq, .. } => Some(*seq),
+            Self::Kafka { .. } | Self::Timeout(_) => None,
+        }
     }
 
     /// Where the error leads.
