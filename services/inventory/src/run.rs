@@ -86,6 +86,7 @@ fn consumer(settings: &Settings, pool: &PgPool, codec: &Codec) -> Consumer<Comma
     let consumer = ConsumerSettings {
         topic_prefix: settings.topic_prefix.clone(),
         retry: settings.retry,
+        batch_max_records: settings.batch_max_records.max(1),
         ..ConsumerSettings::new(&settings.kafka, SERVICE, [ReserveStock::TOPIC])
     };
     let handler = Commands::new(outbox);

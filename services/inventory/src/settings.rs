@@ -19,6 +19,7 @@ pub struct Settings {
     pub topic_prefix: String,
     pub log_format: telemetry::LogFormat,
     pub log_filter: String,
+    pub batch_max_records: usize,
     pub retry: RetryPolicy,
 }
 
