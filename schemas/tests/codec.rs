@@ -1,4 +1,5 @@
 //! Every event type through the codec and a real schema registry, and across versions.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use chrono::DateTime;
 use oncebox::{Codec, DecodeError, Event, Message};

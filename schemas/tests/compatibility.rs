@@ -1,4 +1,5 @@
 //! Holds every schema to what was published before, and to the Rust type beside it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

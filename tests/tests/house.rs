@@ -62,10 +62,19 @@ fn no_file_is_called_mod_rs_and_none_is_endless() {
         );
         let lines = text.lines().count();
         assert!(
-            lines <= 500,
+            lines <= limit(&path),
             "{}: {lines} lines; which second room is hiding in it?",
             path.display()
         );
+    }
+}
+
+/// Tests may tell a longer story.
+fn limit(path: &Path) -> usize {
+    if path.components().any(|part| part.as_os_str() == "tests") {
+        800
+    } else {
+        500
     }
 }
 

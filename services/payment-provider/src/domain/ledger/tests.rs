@@ -1,3 +1,5 @@
+//! The ledger under repeated, late and contradicting operations.
+
 use chrono::DateTime;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a command leads to in each state, on purpose one by one.
+
 use uuid::Uuid;
 
 use super::*;
