@@ -21,6 +21,16 @@ pub enum Need {
 }
 
 impl Need {
+    /// Everything that building, running and testing the project needs.
+    pub const ALL: [Self; 6] = [
+        Self::CToolchain,
+        Self::OpenSsl,
+        Self::Maven,
+        Self::Java,
+        Self::Python,
+        Self::Archives,
+    ];
+
     /// What to call it in a sentence.
     #[must_use]
     pub fn name(self) -> &'static str {

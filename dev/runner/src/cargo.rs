@@ -1,36 +1,25 @@
-//! Builds our own programs.
+//! Builds our own programs. The launcher has built them without optimisation before it started us.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+use devstack::Say;
 
-/// Packages whose programs a running platform consists of.
-pub(crate) const SERVICES: [&str; 7] = [
-    "order",
-    "inventory",
-    "payment",
-    "notification",
-    "payment-provider",
-    "outbox-relay",
-    "dlq-replayer",
-];
-
-/// Builds all programs of these packages; returns the folder that they are in. Cargo's own progress is shown.
-pub(crate) fn build(packages: &[&str], release: bool) -> anyhow::Result<PathBuf> {
-    let mut cargo = cargo();
-    cargo.args(["build", "--bins"]);
-    for package in packages {
-        cargo.args(["--package", package]);
+/// Folder with all of our programs; with `release` they are built first, and Cargo's own progress is shown.
+pub(crate) fn programs(release: bool, say: &Say) -> anyhow::Result<PathBuf> {
+    if !release {
+        return Ok(devstack::place::target().join("debug"));
     }
-    if release {
-        cargo.arg("--release");
-    }
-    let status = cargo.status().context("cannot start cargo")?;
-    if !status.success() {
+    say.line("building all programs with optimisation: several minutes, the first time");
+    let status = cargo()
+        .args(["build", "--workspace", "--bins", "--release"])
+        .status();
+    if !status.context("cannot start cargo")?.success() {
         bail!("the build failed; cargo says why above");
     }
-    Ok(devstack::place::target().join(if release { "release" } else { "debug" }))
+    say.line("built");
+    Ok(devstack::place::target().join("release"))
 }
 
 /// Cargo as we were started by, in the workspace, without our standard input.

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 use clap::Args;
 
-use crate::cargo::{SERVICES, build};
+use crate::cargo::programs;
 use crate::private::{Private, run};
 use crate::{platform, provision, say, up};
 
@@ -22,7 +22,6 @@ pub(crate) struct Options {
 
 /// `cargo dev dlq`: becomes the `dlq` program, with address and token of the running platform.
 pub(crate) fn dlq(options: &Options) -> anyhow::Result<ExitCode> {
-    let programs = devstack::place::target();
     let mut command = match platform::running() {
         Ok(state) => {
             let replayer = state
@@ -49,8 +48,7 @@ pub(crate) fn dlq(options: &Options) -> anyhow::Result<ExitCode> {
             if !wants_help && std::env::var_os("DLQ_URL").is_none() {
                 return Err(nothing_runs);
             }
-            build(&["dlq-replayer"], false)?;
-            Command::new(programs.join("debug/dlq"))
+            Command::new(devstack::place::target().join("debug/dlq"))
         }
     };
     provision::clean(&mut command);
@@ -61,8 +59,7 @@ pub(crate) fn dlq(options: &Options) -> anyhow::Result<ExitCode> {
 /// `cargo dev bench`: the bench program in release, on a private stack whose database flushes its commits.
 pub(crate) async fn bench(options: Options) -> anyhow::Result<ExitCode> {
     let say = say::timed();
-    say.line("building the services and the benchmarks in release: minutes, once");
-    let programs = build(&[&SERVICES[..], &["bench"]].concat(), true)?;
+    let programs = programs(true, &say)?;
     let program = programs.join("bench");
     if options
         .arguments

@@ -16,6 +16,7 @@ mod services;
 mod status;
 mod story;
 mod test;
+mod test_programs;
 mod up;
 
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     Logs(logs::Options),
     /// Run all tests on a private stack, beside whatever runs; it is removed afterwards, and kept on failure
     Test(test::Options),
+    /// Install what this machine lacks (as root on Debian), or say how to
+    Setup,
     /// Create databases, topics and schemas on the stack that the environment points to, or the running one
     Provision,
     /// Run a benchmark on a private stack, in release; the arguments are those of the bench program
@@ -66,6 +69,7 @@ async fn main() -> ExitCode {
         Command::Status(options) => status::run(options).await,
         Command::Logs(options) => logs::run(options).await,
         Command::Test(options) => test::run(options).await,
+        Command::Setup => setup(),
         Command::Provision => provision::run().await,
         Command::Bench(options) => forward::bench(options).await,
         Command::Dlq(options) => forward::dlq(&options),
@@ -77,4 +81,11 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the launcher does already; here for a runner that is started without it.
+fn setup() -> anyhow::Result<ExitCode> {
+    host_tools::ensure(&host_tools::Need::ALL, &|line: &str| println!("{line}"))?;
+    println!("this machine has all that the project needs");
+    Ok(ExitCode::SUCCESS)
 }

@@ -13,8 +13,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 use schemas::topology::{self, Cleanup, Topic};
 
+use crate::services;
 use crate::services::{ALL, Service};
-use crate::{cargo, services};
 
 /// `cargo dev provision`.
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
@@ -154,12 +154,4 @@ fn settings_of(topic: &Topic) -> Vec<(&'static str, String)> {
         settings.push(("max.message.bytes", bytes.to_string()));
     }
     settings
-}
-
-/// Builds the services and says where they are.
-pub(crate) fn build(say: &devstack::Say, release: bool) -> anyhow::Result<std::path::PathBuf> {
-    say.line("building the services");
-    let programs = cargo::build(&cargo::SERVICES, release)?;
-    say.line("built");
-    Ok(programs)
 }

@@ -1,17 +1,18 @@
-//! `cargo dev test`: everything built, then all tests on a private stack, the end-to-end suite last.
+//! `cargo dev test`: all tests on a private stack, the end-to-end suite last.
+//!
+//! The test programs are run one by one instead of by one `cargo test`: so their order is ours, and no second
+//! selection of packages makes Cargo build shared dependencies again.
 
-use std::process::ExitCode;
-use std::time::Instant;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use devstack::Say;
 
-use crate::cargo::{SERVICES, build, cargo};
+use crate::cargo::{cargo, programs};
 use crate::private::{Private, run as run_command};
 use crate::say;
-
-/// Package of the end-to-end suite.
-const SUITE: &str = "e2e";
+use crate::test_programs::{self, Program};
 
 /// Which tests.
 #[derive(Debug, Args)]
@@ -22,56 +23,62 @@ pub(crate) struct Options {
     /// Leave the end-to-end suite out
     #[arg(long)]
     no_e2e: bool,
-    /// Filters and, after --, arguments for the test programs, as cargo test takes them
+    /// Names, or parts of names, of tests; and arguments for the test programs, such as --nocapture
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
+}
+
+/// One test program's outcome.
+struct Outcome {
+    name: String,
+    passed: bool,
+    took: Duration,
 }
 
 /// Runs them; the exit code says whether all passed.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let say = say::timed();
-    let begin = Instant::now();
-    say.line("building the services and the tests");
-    let programs = build(&[&SERVICES[..], &["dlq-replayer"]].concat(), false)?;
-    let mut compile = cargo();
-    compile
-        .args(["test", "--no-run", "--quiet"])
-        .args(packages(&options));
-    if run_command(compile)
-        .await?
-        .is_none_or(|status| !status.success())
-    {
-        anyhow::bail!("the tests do not build; cargo says why above");
+    let folder = programs(false, &say)?;
+    let mut tests = test_programs::all()?;
+    tests.retain(|test| options.package.is_empty() || options.package.contains(&test.package));
+    tests.retain(|test| !(options.no_e2e && test.is_suite()));
+    if tests.is_empty() {
+        anyhow::bail!("no such package: {}", options.package.join(", "));
     }
-    say.line("built");
+    say.line(&format!("{} test programs are built", tests.len()));
     let private = Private::start("test", false, &say).await?;
-    let mut results = Vec::new();
-    for (name, selection) in suites(&options) {
+    let mut outcomes = Vec::new();
+    let mut commands: Vec<_> = tests
+        .iter()
+        .map(|test| (test.to_string(), command(test, &options)))
+        .collect();
+    if options.package.is_empty() && options.arguments.is_empty() {
+        let mut examples = cargo();
+        examples.args(["test", "--workspace", "--doc", "--quiet"]);
+        commands.insert(0, ("examples in the documentation".to_owned(), examples));
+    }
+    for (name, mut command) in commands {
         say.line(&format!("running {name}"));
+        private.address(&mut command, &folder);
         let start = Instant::now();
-        let mut command = cargo();
-        command.arg("test").arg("--no-fail-fast").args(&selection);
-        // One process of the suite starts a platform of its own several times over.
-        command.args(&options.arguments);
-        private.address(&mut command, &programs);
         let status = run_command(command).await?;
-        let interrupted = status.is_none();
-        results.push((
+        let passed = status.is_some_and(|status| status.success());
+        outcomes.push(Outcome {
             name,
-            status.is_some_and(|status| status.success()),
-            start.elapsed(),
-        ));
-        if interrupted {
+            passed,
+            took: start.elapsed(),
+        });
+        if status.is_none() {
             say.line("interrupted");
             break;
         }
     }
-    let failed = results.iter().any(|(_, passed, _)| !passed);
-    if failed && let Err(crash) = private.stack.check() {
+    let failed = outcomes.iter().any(|outcome| !outcome.passed);
+    if let Err(crash) = private.stack.check() {
         say.line(&crash.to_string());
     }
     private.end(failed, &say).await?;
-    summary(&say, &results, begin);
+    summary(&say, &outcomes);
     Ok(if failed {
         ExitCode::FAILURE
     } else {
@@ -79,42 +86,29 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn summary(say: &Say, results: &[(&str, bool, std::time::Duration)], begin: Instant) {
-    for (name, passed, took) in results {
-        let verdict = if *passed { "passed" } else { "FAILED" };
-        say.line(&format!("{verdict}: {name} ({} s)", took.as_secs()));
-    }
-    let minutes = begin.elapsed().as_secs_f64() / 60.0;
-    say.line(&format!("{:.1} minutes from building to the end", minutes));
+/// As Cargo starts a test program: in its package's folder, which it may ask for.
+fn command(test: &Program, options: &Options) -> Command {
+    let mut command = Command::new(&test.program);
+    command
+        .args(&options.arguments)
+        .current_dir(&test.folder)
+        .env("CARGO_MANIFEST_DIR", &test.folder);
+    command
 }
 
-/// The suites in the order in which they run: quick ones first, so that a broken rule shows before the long suite.
-fn suites(options: &Options) -> Vec<(&'static str, Vec<String>)> {
-    if !options.package.is_empty() {
-        return vec![("the chosen packages", packages(options))];
-    }
-    let mut suites = vec![(
-        "tests of all crates",
-        ["--workspace", "--exclude", SUITE]
-            .map(str::to_owned)
-            .to_vec(),
-    )];
-    if !options.no_e2e {
-        suites.push((
-            "end-to-end suite",
-            ["--package", SUITE].map(str::to_owned).to_vec(),
-        ));
-    }
-    suites
-}
-
-fn packages(options: &Options) -> Vec<String> {
-    if options.package.is_empty() {
-        return vec!["--workspace".to_owned()];
-    }
-    options
-        .package
+fn summary(say: &Say, outcomes: &[Outcome]) {
+    for outcome in outcomes
         .iter()
-        .flat_map(|name| ["--package".to_owned(), name.clone()])
-        .collect()
+        .filter(|outcome| outcome.took > Duration::from_secs(5))
+    {
+        say.line(&format!("{:>5} s {}", outcome.took.as_secs(), outcome.name));
+    }
+    for outcome in outcomes.iter().filter(|outcome| !outcome.passed) {
+        say.line(&format!("FAILED: {}", outcome.name));
+    }
+    let failed = outcomes.iter().filter(|outcome| !outcome.passed).count();
+    say.line(&format!(
+        "{} test programs passed, {failed} failed",
+        outcomes.len() - failed
+    ));
 }

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::story::Addresses;
-use crate::{panel, platform, provision, say, story};
+use crate::{cargo, panel, platform, say, story};
 
 /// Note in the record: the replayer's token.
 pub(crate) const TOKEN: &str = "token";
@@ -100,8 +100,7 @@ async fn start(options: &Options, say: &Say) -> anyhow::Result<()> {
         say: say.clone(),
         ..StackOptions::dev()
     };
-    // Cargo uses both cores: the stack starts when the programs are built, and then quickly.
-    let programs = provision::build(say, options.release)?;
+    let programs = cargo::programs(options.release, say)?;
     let stack = Stack::start(stack_options).await?;
     let outcome = serve(&stack, &programs, options, say).await;
     // From here on the record owns the processes: they are ended through it, in order.
