@@ -55,12 +55,12 @@ impl telemetry::Happening for CircuitMoved {
     }
 }
 
-/// How many operations wait for their outcome.
-pub(crate) struct UnsettledCounted(pub(crate) i64);
+/// How many payments wait to learn what the provider did.
+pub(crate) struct UnknownCounted(pub(crate) i64);
 
-impl telemetry::Happening for UnsettledCounted {
+impl telemetry::Happening for UnknownCounted {
     fn emit(self) {
-        metrics::gauge!("oncebox_payment_operations_unsettled").set(self.0 as f64);
+        metrics::gauge!("oncebox_payment_unknown_payments").set(self.0 as f64);
     }
 }
 

@@ -1,11 +1,11 @@
-//! What runs beside the commands: the count of operations without an outcome, and partitions made ahead.
+//! What runs beside the commands: the count of payments whose outcome is unknown, and partitions made ahead.
 
 use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::happenings::{HousekeepingFailed, UnsettledCounted};
+use crate::happenings::{HousekeepingFailed, UnknownCounted};
 use crate::store;
 
 /// Pause between two counts: as often as metrics are usually scraped.
@@ -16,10 +16,10 @@ const COUNTS_BETWEEN_PARTITIONS: u64 = 240;
 /// Runs until `stop` is cancelled.
 pub async fn watch(pool: PgPool, stop: CancellationToken) {
     for round in 0_u64.. {
-        match store::queries::unsettled(&pool).await {
-            Ok(count) => telemetry::emit(UnsettledCounted(count)),
+        match store::queries::unknown(&pool).await {
+            Ok(count) => telemetry::emit(UnknownCounted(count)),
             Err(error) => telemetry::emit(HousekeepingFailed {
-                task: "count unsettled operations",
+                task: "count unknown payments",
                 error: &error,
             }),
         }

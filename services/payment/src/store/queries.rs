@@ -65,25 +65,39 @@ pub async fn payment(pool: &PgPool, order: OrderId) -> Result<Option<PaymentRow>
         .await
 }
 
+// The end of every list: the page after a place, newest first.
+macro_rules! page {
+    () => {
+        " and ($2::timestamptz is null or (created_at, order_id) < ($2, $3))
+          order by created_at desc, order_id desc limit $4"
+    };
+}
+
 /// A page of payments, newest first.
+///
+/// A statement for each kind of filter, so that each is served by its own index however rare the state is.
 pub async fn payments(
     pool: &PgPool,
     state: Option<State>,
     after: Option<After>,
     limit: i64,
 ) -> Result<Vec<PaymentRow>, sqlx::Error> {
-    sqlx::query_as(concat!(
-        shown!(),
-        " where ($1::text is null or state = $1)
-            and ($2::timestamptz is null or (created_at, order_id) < ($2, $3))
-          order by created_at desc, order_id desc limit $4"
-    ))
-    .bind(state.map(State::name))
-    .bind(after.map(|after| after.created_at))
-    .bind(after.map(|after| after.order.0))
-    .bind(limit)
-    .fetch_all(pool)
-    .await
+    let statement = match state {
+        None => concat!(shown!(), " where $1::text is null", page!()),
+        Some(State::Unknown) => concat!(
+            shown!(),
+            " where order_id in (select order_id from operations where settled_at is null) and state = $1",
+            page!()
+        ),
+        Some(_) => concat!(shown!(), " where standing = $1 and state = $1", page!()),
+    };
+    sqlx::query_as(statement)
+        .bind(state.map(State::name))
+        .bind(after.map(|after| after.created_at))
+        .bind(after.map(|after| after.order.0))
+        .bind(limit)
+        .fetch_all(pool)
+        .await
 }
 
 /// The operations of these orders, in the order in which they were first called.
@@ -96,9 +110,12 @@ pub async fn operations(pool: &PgPool, orders: &[Uuid]) -> Result<Vec<OperationR
     .await
 }
 
-/// How many operations have no outcome yet.
-pub async fn unsettled(pool: &PgPool) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("select count(*) from operations where settled_at is null")
-        .fetch_one(pool)
-        .await
+/// How many payments are in the state `unknown`.
+pub async fn unknown(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select count(distinct p.order_id) from operations o join payments p on p.order_id = o.order_id
+         where o.settled_at is null and o.calls > o.answers and p.standing in ('created', 'authorized', 'captured')",
+    )
+    .fetch_one(pool)
+    .await
 }

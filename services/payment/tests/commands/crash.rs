@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use oncebox::{BatchHandler, ErrorClass};
+use payment::domain::payment::State;
+use payment::store;
 use testkit::eventually;
 
 use crate::harness::{Fixture, Patience, authorize, capture, deliveries, order};
@@ -66,6 +68,16 @@ async fn killed_after_the_provider_captured_and_before_anything_was_stored() {
         "the intent was committed before the call"
     );
 
+    let lost = store::queries::payments(fixture.db.pool(), Some(State::Unknown), None, 10);
+    let lost: Vec<_> = lost
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|row| row.order_id)
+        .collect();
+    assert_eq!(lost, [order], "an operator finds it");
+    assert_eq!(store::queries::unknown(fixture.db.pool()).await.unwrap(), 1);
+
     let successor = fixture.restarted(Patience::default());
     fixture
         .deliver_to(&successor, &[capture(order)])
@@ -80,6 +92,7 @@ async fn killed_after_the_provider_captured_and_before_anything_was_stored() {
         ([1, 1, 0, 0], [1, 1, 0, 0])
     );
     assert_eq!(fixture.state(order).await, "captured");
+    assert_eq!(store::queries::unknown(fixture.db.pool()).await.unwrap(), 0);
 }
 
 #[tokio::test]
