@@ -21,21 +21,41 @@ pub(crate) struct Handling {
     pub(crate) db: TestDb,
     codec: Codec,
     handler: Notifications,
+    timeout: Duration,
 }
+
+/// Longer than any answer takes on a busy machine: what is not about silence must not depend on the time.
+const PATIENT: Duration = Duration::from_secs(10);
+/// For tests in which the server says nothing.
+const HURRIED: Duration = Duration::from_secs(2);
 
 impl Handling {
     /// With the mail server at `smtp_url`, or without one when it is empty.
     pub(crate) async fn new(label: &str, smtp_url: &str) -> Self {
+        Self::with_timeout(label, smtp_url, PATIENT).await
+    }
+
+    /// The same, for a mail server that will say nothing for a while.
+    pub(crate) async fn hurried(label: &str, smtp_url: &str) -> Self {
+        Self::with_timeout(label, smtp_url, HURRIED).await
+    }
+
+    async fn with_timeout(label: &str, smtp_url: &str, timeout: Duration) -> Self {
         let db = TestDb::empty(label).await;
         notification::store::migrate(db.pool()).await.unwrap();
         let codec = Codec::new(&testkit::registry_address(), Some(db.pool().clone())).unwrap();
-        let handler = handler(&db, &codec, smtp_url);
-        Self { db, codec, handler }
+        let handler = handler(&db, &codec, smtp_url, timeout);
+        Self {
+            db,
+            codec,
+            handler,
+            timeout,
+        }
     }
 
     /// The same database after a restart with another mail server.
     pub(crate) fn reconfigure(&mut self, smtp_url: &str) {
-        self.handler = handler(&self.db, &self.codec, smtp_url);
+        self.handler = handler(&self.db, &self.codec, smtp_url, self.timeout);
     }
 
     pub(crate) async fn prepare(
@@ -95,15 +115,15 @@ impl Handling {
     }
 }
 
-fn handler(db: &TestDb, codec: &Codec, smtp_url: &str) -> Notifications {
+fn handler(db: &TestDb, codec: &Codec, smtp_url: &str, timeout: Duration) -> Notifications {
     let mailer = (!smtp_url.is_empty()).then(|| {
         let from = "Shop <orders@shop.example>".parse().unwrap();
         let server = Server::parse(smtp_url).unwrap();
-        Arc::new(Mailer::new(server, from, Duration::from_millis(500)))
+        Arc::new(Mailer::new(server, from, timeout))
     });
     let outbox = Outbox::new(codec.clone(), "notification", "");
     let pool = db.pool().clone();
-    Notifications::new(pool, outbox, mailer, 4, Duration::from_millis(500))
+    Notifications::new(pool, outbox, mailer, 4, timeout)
 }
 
 pub(crate) fn confirmed(email: Option<&str>) -> OrderConfirmed {

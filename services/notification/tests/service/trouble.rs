@@ -96,7 +96,7 @@ async fn a_deferred_message_is_its_own_records_failure_and_goes_out_later() {
 #[tokio::test]
 async fn an_outage_is_waited_for_and_counts_nothing() {
     let smtp = Smtp::start().await;
-    let handling = Handling::new("outage", &smtp.url_with_login()).await;
+    let handling = Handling::hurried("outage", &smtp.url_with_login()).await;
     let event = confirmed(Some("ada@example.com"));
     let order = event.order_id;
     let batch = [
@@ -176,7 +176,7 @@ async fn a_server_that_is_not_there_is_an_outage_until_another_is_set() {
 #[tokio::test]
 async fn silence_after_the_message_is_counted_and_tried_again() {
     let smtp = Smtp::start().await;
-    let handling = Handling::new("silence", &smtp.url()).await;
+    let handling = Handling::hurried("silence", &smtp.url()).await;
     let event = confirmed(Some("ada@example.com"));
     let order = event.order_id;
     let batch = [delivery(event)];
