@@ -125,6 +125,8 @@ pub struct Identity {
     pub system: String,
     /// Name of the database in that cluster.
     pub database: String,
+    /// Its `pg_database.oid`: another one under the same name was made anew, for example from a dump.
+    pub oid: i64,
     /// Timeline: grows when a standby is promoted or a backup recovered.
     pub timeline: i32,
 }
@@ -133,8 +135,8 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "database {} of cluster {} on timeline {}",
-            self.database, self.system, self.timeline
+            "database {} (oid {}) of cluster {} on timeline {}",
+            self.database, self.oid, self.system, self.timeline
         )
     }
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use oncebox::Record;
+use outbox_relay::cursor::Cursor;
 use outbox_relay::{Relay, Settings};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use testkit::TestDb;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -265,6 +266,133 @@ async fn two_relays_at_once_publish_everything_once() {
     assert!(reason.contains("relay.fenced"), "{reason}");
     check_each_once_in_order(&bench.records(400).await, 400);
     second.stop().await;
+}
+
+/// The broker refuses the relay although nobody took over, as after a transaction that lasted too long: it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_refused_without_a_successor_goes_on() {
+    let bench = Bench::new().await;
+    let relay = bench.start();
+    bench.insert_alone("k", "0").await;
+    bench.records(1).await;
+    let id = bench.settings().transactional_id("bench");
+    tokio::task::spawn_blocking(move || fence(&id))
+        .await
+        .unwrap();
+    for number in 1..10 {
+        bench.insert_alone("k", &number.to_string()).await;
+    }
+    check_each_once_in_order(&bench.records(10).await, 10);
+    relay.stop().await;
+}
+
+/// Fences whoever has that id, and claims nothing.
+fn fence(transactional_id: &str) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", testkit::kafka_address())
+        .set("transactional.id", transactional_id)
+        .create()
+        .unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+}
+
+/// An older state of the same cluster would give new rows transaction ids that count as published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_set_back_is_refused() {
+    let bench = Bench::new().await;
+    let relay = bench.start();
+    bench.insert_alone("k", "0").await;
+    bench.records(1).await;
+    relay.stop().await;
+    let topic = bench.settings().cursor_topic();
+    let last = testkit::kafka::read_committed(&topic).await.pop().unwrap();
+    let mut cursor: Cursor = serde_json::from_slice(last.value.as_deref().unwrap()).unwrap();
+    cursor.settled = "900000000000:900000000000:".parse().unwrap();
+    let future = serde_json::to_vec(&cursor).unwrap();
+    testkit::kafka::Sender::new()
+        .send(
+            &topic,
+            None,
+            last.key.as_deref(),
+            Some(&future),
+            &oncebox::Headers::new(),
+        )
+        .await;
+    bench.insert_alone("k", "1").await;
+    let relay = bench.start();
+    let reason = relay.state("stopped").await;
+    assert!(reason.contains("relay.database_behind"), "{reason}");
+    assert_eq!(
+        texts(&testkit::kafka::read_committed(&bench.topic).await),
+        ["0"]
+    );
+    relay.stop().await;
+}
+
+/// A database restored under the same name while the relay runs: the connection breaks, and the next leads elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_swapped_under_a_running_relay_is_refused() {
+    let (bench, other) = (Bench::new().await, TestDb::new("relay").await);
+    let relay = bench.start();
+    bench.insert_alone("k", "0").await;
+    bench.records(1).await;
+    insert_into(
+        &mut other.pool().acquire().await.unwrap(),
+        &bench.topic,
+        "k",
+        "from elsewhere",
+    )
+    .await;
+    other.pool().close().await;
+    let (name, stranger) = (database_name(&bench.database), database_name(&other));
+    let mut admin = PgConnection::connect(&testkit::postgres_address())
+        .await
+        .unwrap();
+    for sql in [
+        format!("alter database {name} allow_connections false"),
+        format!(
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '{name}'"
+        ),
+        format!("alter database {name} rename to {name}_old"),
+        format!("alter database {stranger} rename to {name}"),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+    }
+    let reason = relay.state("stopped").await;
+    assert!(reason.contains("relay.wrong_database"), "{reason}");
+    assert_eq!(
+        texts(&testkit::kafka::read_committed(&bench.topic).await),
+        ["0"]
+    );
+    relay.stop().await;
+    let sql = format!("drop database {name}_old");
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+}
+
+fn database_name(database: &TestDb) -> &str {
+    database.url().rsplit_once('/').unwrap().1
+}
+
+/// One source that cannot run does not keep the others from running, and says what it misses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_cannot_run_leaves_the_others_alone() {
+    let bench = Bench::new().await;
+    let mut settings = bench.settings();
+    let nowhere = "postgres://postgres@127.0.0.1:1/nowhere".to_owned();
+    settings.sources.insert("away".into(), nowhere);
+    let relay = bench.start_with(settings);
+    bench.insert_alone("k", "0").await;
+    bench.records(1).await;
+    // Sources are in the order of their names.
+    let reason = relay.state("waiting").await;
+    assert!(reason.contains("database"), "{reason}");
+    relay.stop().await;
 }
 
 /// The cursor topic is shared, so another source's open transaction hides everything behind it from a read_committed

@@ -96,6 +96,7 @@ async fn identity(connection: &mut PgConnection) -> Result<Identity, SourceError
     let row = sqlx::query(
         "select (select system_identifier::text from pg_control_system()) as system,
                 current_database()::text as database,
+                (select oid::bigint from pg_database where datname = current_database()) as oid,
                 ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer as timeline",
     )
     .fetch_one(connection)
@@ -103,6 +104,7 @@ async fn identity(connection: &mut PgConnection) -> Result<Identity, SourceError
     Ok(Identity {
         system: row.try_get("system")?,
         database: row.try_get("database")?,
+        oid: row.try_get("oid")?,
         timeline: row.try_get("timeline")?,
     })
 }

@@ -196,3 +196,142 @@ fn parse(text: &str) -> Result<Snapshot, SourceError> {
     text.parse()
         .map_err(|error| SourceError::Unexpected(format!("{error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    //! What the questions cost on a filled table: pages that they touch, not a plan's shape alone.
+
+    use sqlx::AssertSqlSafe;
+    use sqlx::query::QueryAs;
+    use sqlx::{Postgres, postgres::PgArguments};
+    use testkit::TestDb;
+
+    use super::super::link::Link;
+    use super::*;
+
+    /// 60,000 published rows, then a transaction that has been open all the while and commits its row, and ten new rows.
+    async fn filled() -> (TestDb, Snapshot) {
+        let database = TestDb::new("plan").await;
+        let fill = "insert into oncebox.outbox (event_id, topic, key, payload)
+                    select gen_random_uuid(), 't', 'k', decode(repeat('00', 300), 'hex') from generate_series(1, $1)";
+        let insert = |rows: i64| sqlx::query(fill).bind(rows);
+        let mut late = database.pool().begin().await.unwrap();
+        insert(1).execute(&mut *late).await.unwrap();
+        for _ in 0..60 {
+            insert(1000).execute(database.pool()).await.unwrap();
+        }
+        sqlx::raw_sql("vacuum analyze oncebox.outbox")
+            .execute(database.pool())
+            .await
+            .unwrap();
+        let settled = parse(
+            &sqlx::query_scalar::<_, String>("select pg_current_snapshot()::text")
+                .fetch_one(database.pool())
+                .await
+                .unwrap(),
+        )
+        .unwrap();
+        assert!(!settled.running().is_empty(), "the late transaction");
+        late.commit().await.unwrap();
+        insert(10).execute(database.pool()).await.unwrap();
+        (database, settled)
+    }
+
+    /// The plan, and how many pages executing it touched.
+    async fn cost(
+        connection: &mut PgConnection,
+        sql: &str,
+        bind: impl for<'q> FnOnce(
+            QueryAs<'q, Postgres, (serde_json::Value,), PgArguments>,
+        ) -> QueryAs<'q, Postgres, (serde_json::Value,), PgArguments>,
+    ) -> (String, i64) {
+        let sql = format!("explain (analyze, buffers, format json) {sql}");
+        let (plan,) = bind(sqlx::query_as(AssertSqlSafe(sql)))
+            .fetch_one(connection)
+            .await
+            .unwrap();
+        let top = &plan[0]["Plan"];
+        let pages = ["Shared Hit Blocks", "Shared Read Blocks"]
+            .map(|name| top[name].as_i64().unwrap())
+            .iter()
+            .sum();
+        (plan.to_string(), pages)
+    }
+
+    #[tokio::test]
+    async fn a_small_window_costs_a_few_pages_of_a_large_table() {
+        let (database, settled) = filled().await;
+        let mut connection = Link::to(database.url()).unwrap().take().await.unwrap();
+        let limits = Limits {
+            rows: 1000,
+            bytes: 1_000_000,
+        };
+        let found = open_window(&mut connection, &settled, limits)
+            .await
+            .unwrap();
+        assert_eq!((found.fits, found.rows.len()), (true, 11));
+        let (plan, pages) = cost(&mut connection, OPEN_WINDOW, |query| {
+            query
+                .bind(settled.xmax().to_string())
+                .bind(running(&settled))
+                .bind(limits.rows)
+                .bind(limits.bytes)
+        })
+        .await;
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+        assert!(pages < 100, "{pages} pages: {plan}");
+    }
+
+    #[tokio::test]
+    async fn a_piece_of_a_backlog_costs_its_own_pages_and_no_sort() {
+        let (database, _) = filled().await;
+        let mut connection = Link::to(database.url()).unwrap().take().await.unwrap();
+        let (settled, window) = (
+            Snapshot::nothing(),
+            snapshot(&mut connection).await.unwrap(),
+        );
+        let limits = Limits {
+            rows: 1000,
+            bytes: 10_000_000,
+        };
+        let found = open_window(&mut connection, &settled, limits)
+            .await
+            .unwrap();
+        assert_eq!((found.fits, found.rows.len()), (false, 0));
+        let (plan, pages) = cost(&mut connection, READ_WINDOW, |query| {
+            query
+                .bind(settled.xmax().to_string())
+                .bind(running(&settled))
+                .bind(window.to_string())
+                .bind(30_000_i64)
+                .bind(limits.rows)
+                .bind(limits.bytes)
+        })
+        .await;
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+        assert!(!plan.contains("\"Sort\""), "{plan}");
+        // A thousand rows of 400 bytes lie on about sixty pages, of three thousand.
+        assert!(pages < 200, "{pages} pages: {plan}");
+        let rows = read_window(&mut connection, &settled, &window, 30_000, limits)
+            .await
+            .unwrap();
+        assert_eq!(rows.len(), 1000);
+        assert!(rows.windows(2).all(|pair| pair[0].seq < pair[1].seq));
+    }
+
+    #[tokio::test]
+    async fn bytes_bound_a_batch_and_one_large_row_passes_alone() {
+        let (database, settled) = filled().await;
+        let mut connection = Link::to(database.url()).unwrap().take().await.unwrap();
+        for (bytes, expected) in [(1, 1), (1200, 3), (1_000_000, 11)] {
+            let limits = Limits { rows: 1000, bytes };
+            let found = open_window(&mut connection, &settled, limits)
+                .await
+                .unwrap();
+            assert_eq!(found.rows.len(), expected, "within {bytes} bytes");
+            let window = found.snapshot.clone();
+            let rows = read_window(&mut connection, &settled, &window, 0, limits).await;
+            assert_eq!(rows.unwrap().len(), expected, "within {bytes} bytes");
+        }
+    }
+}
