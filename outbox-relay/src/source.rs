@@ -59,9 +59,9 @@ pub enum SourceError {
     #[error("the address led to {known} and leads to {found} now")]
     Swapped {
         /// What the cursor belongs to.
-        known: Identity,
+        known: Box<Identity>,
         /// What answers now.
-        found: Identity,
+        found: Box<Identity>,
     },
     /// Transaction ids ran backwards: an older state of the same cluster was brought back.
     #[error(

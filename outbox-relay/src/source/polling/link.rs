@@ -52,8 +52,8 @@ impl Link {
         let found = answer(identity(&mut connection)).await?;
         match &self.identity {
             Some(known) if *known != found => Err(SourceError::Swapped {
-                known: known.clone(),
-                found,
+                known: Box::new(known.clone()),
+                found: Box::new(found),
             }),
             _ => {
                 self.identity = Some(found);
