@@ -156,8 +156,9 @@ async fn embed(options: &StackOptions, choose: &mut Chooser) -> Result<(), Stack
         let Some((port, controller)) = broker else {
             return Ok(());
         };
-        let (artefacts, dir) = (artefacts.clone(), options.dir.clone());
-        let launch = blocking(move || kafka::prepare(&artefacts, &dir, port, controller)).await?;
+        let (artefacts, dir, peak) = (artefacts.clone(), options.dir.clone(), options.peak);
+        let launch =
+            blocking(move || kafka::prepare(&artefacts, &dir, port, controller, peak)).await?;
         let bootstrap = format!("127.0.0.1:{port}");
         record(&options.dir, kafka::NAME, launch, port, 0, |state| {
             state.kafka.clone_from(&bootstrap)

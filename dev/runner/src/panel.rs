@@ -33,7 +33,7 @@ pub(crate) fn print(stack: &Stack, at: &Addresses) {
     println!("  clear the cause of the {BROKEN_CURRENCY} order's, and replay it:");
     println!(
         "    curl -s -X PUT {} -H 'content-type: application/json' -d '{{\"account\": \"merchant-chf\"}}' \\\n      \
-         && cargo dev dlq replay --topic payment.commands --group payment --reason 'account configured'",
+         && cargo dev dlq replay --group payment --reason 'account configured' --yes",
         at.url(
             "payment",
             &format!("/v1/merchant-accounts/{BROKEN_CURRENCY}")

@@ -15,14 +15,15 @@ pub(crate) struct Private {
 }
 
 impl Private {
-    /// Starts one named after its purpose and our pid. The environment's addresses are not used: they may be
+    /// Starts one named after its purpose and our pid. What is `measured` is durable and at its best; a test's is quick. The environment's addresses are not used: they may be
     /// somebody's.
-    pub(crate) async fn start(purpose: &str, durable: bool, say: &Say) -> anyhow::Result<Self> {
+    pub(crate) async fn start(purpose: &str, measured: bool, say: &Say) -> anyhow::Result<Self> {
         sweep(purpose, say).await;
         let dir = devstack::place::target().join(format!("dev-{purpose}-{}", std::process::id()));
         let options = StackOptions {
             say: say.clone(),
-            durable,
+            durable: measured,
+            peak: measured,
             ..StackOptions::private(dir)
         };
         say.line(&format!(
