@@ -8,6 +8,7 @@
 )]
 
 pub mod client;
+pub mod guard;
 pub mod pipeline;
 pub mod service;
 

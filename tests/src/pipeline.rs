@@ -6,6 +6,7 @@ use oncebox::codec::Registry;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::client::Client;
+use crate::guard::Guard;
 use crate::service::Service;
 
 /// The replayer's token in the tests.
@@ -31,6 +32,8 @@ pub struct Pipeline {
     pub relay: Service,
     /// See [`Pipeline::order`].
     pub replayer: Service,
+    /// Held, not used: it ends every service together with this process.
+    _guard: Guard,
     server: String,
     name: String,
     /// Logs of the services.
@@ -80,7 +83,9 @@ impl Pipeline {
                 ("ONCEBOX_TOPIC_PREFIX", prefix.clone()),
             ]
         };
+        let guard = Guard::new();
         let provider = Service::new(
+            &guard,
             "payment-provider",
             &logs,
             &[(
@@ -113,13 +118,14 @@ impl Pipeline {
             .collect();
         relay.extend(sources.iter().map(|(key, url)| (key.as_str(), url.clone())));
         Self {
-            order: Service::new("order", &logs, &order),
-            inventory: Service::new("inventory", &logs, &common("inventory")),
-            payment: Service::new("payment", &logs, &payment),
-            notification: Service::new("notification", &logs, &common("notification")),
-            relay: Service::new("outbox-relay", &logs, &relay),
-            replayer: Service::new("dlq-replayer", &logs, &replayer),
+            order: Service::new(&guard, "order", &logs, &order),
+            inventory: Service::new(&guard, "inventory", &logs, &common("inventory")),
+            payment: Service::new(&guard, "payment", &logs, &payment),
+            notification: Service::new(&guard, "notification", &logs, &common("notification")),
+            relay: Service::new(&guard, "outbox-relay", &logs, &relay),
+            replayer: Service::new(&guard, "dlq-replayer", &logs, &replayer),
             provider,
+            _guard: guard,
             prefix,
             server,
             name,

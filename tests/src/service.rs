@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -10,6 +11,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::guard::Guard;
+
 /// A service's process and how to start it again.
 #[derive(Debug)]
 pub struct Service {
@@ -17,12 +20,18 @@ pub struct Service {
     port: u16,
     environment: Vec<(String, String)>,
     log: PathBuf,
+    group: i32,
     child: Mutex<Option<Child>>,
 }
 
 impl Service {
-    /// A service that is not started yet, on a free port of its own.
-    pub fn new(name: &'static str, logs: &Path, environment: &[(&str, String)]) -> Self {
+    /// A service that is not started yet, on a free port of its own, in the guard's process group.
+    pub fn new(
+        guard: &Guard,
+        name: &'static str,
+        logs: &Path,
+        environment: &[(&str, String)],
+    ) -> Self {
         let port = free_port();
         let mut environment: Vec<_> = environment
             .iter()
@@ -38,6 +47,7 @@ impl Service {
             port,
             environment,
             log: logs.join(format!("{name}.log")),
+            group: guard.group(),
             child: Mutex::new(None),
         }
     }
@@ -162,6 +172,7 @@ impl Service {
         }
         command
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .process_group(self.group)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
