@@ -70,9 +70,11 @@ impl Seat {
     }
 
     fn fence_and_read(&self) -> Result<(Publisher, Option<Cursor>), TakeOverError> {
+        let journal = Journal::new(&self.kafka, &self.topic);
+        journal.ensure_topic()?;
         let publisher =
             Publisher::take_over(&self.kafka, &self.transactional_id, &self.topic, &self.key)?;
-        let last = Journal::new(&self.kafka, &self.topic).last(&self.key)?;
+        let last = journal.last(&self.key)?;
         Ok((publisher, last))
     }
 

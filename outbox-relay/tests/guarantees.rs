@@ -34,7 +34,7 @@ impl Bench {
         let (database, prefix) = (TestDb::new("relay").await, testkit::topic_prefix());
         let topic = format!("{prefix}events");
         testkit::kafka::create_topics(&[&topic], 3).await;
-        testkit::kafka::create_topics(&[&format!("{prefix}oncebox.relay.cursors")], 1).await;
+        // The relay makes the topic of its cursors itself.
         Self {
             database,
             prefix,

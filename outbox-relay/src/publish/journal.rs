@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::cursor::Cursor;
@@ -46,13 +49,15 @@ pub enum JournalError {
         /// The topic.
         topic: String,
     },
-    /// The topic is not there.
+    /// The topic is not there, and could not be made.
     #[error(
-        "the cursor topic {topic} does not exist; create it compacted, with one partition (cargo dev provision does)"
+        "the cursor topic {topic} does not exist and cannot be created ({problem}); create it with one partition and cleanup.policy=compact"
     )]
     NoTopic {
         /// The topic.
         topic: String,
+        /// Why it could not be made.
+        problem: String,
     },
     /// A record that is no cursor: never guessed around, since a wrong guess loses or repeats events.
     #[error("the cursor of {key} at offset {offset} of {topic} is not readable: {problem}")]
@@ -131,24 +136,50 @@ impl<'a> Journal<'a> {
 
     /// The topic's end as that reader sees it.
     fn end(&self, reader: &BaseConsumer) -> Result<i64, JournalError> {
-        match reader.fetch_watermarks(self.topic, 0, TIMEOUT) {
-            Ok((_, end)) => Ok(end),
-            Err(error)
-                if matches!(
-                    error.rdkafka_error_code(),
-                    Some(
-                        RDKafkaErrorCode::UnknownTopicOrPartition
-                            | RDKafkaErrorCode::UnknownTopic
-                            | RDKafkaErrorCode::UnknownPartition
-                    )
-                ) =>
-            {
-                Err(JournalError::NoTopic {
-                    topic: self.topic.to_owned(),
-                })
-            }
-            Err(error) => Err(self.failed(error)),
+        let (_, end) = reader
+            .fetch_watermarks(self.topic, 0, TIMEOUT)
+            .map_err(|error| self.failed(error))?;
+        Ok(end)
+    }
+
+    /// Makes the topic where it is missing: a relay beside a service of somebody's own needs no provisioning step.
+    /// Blocks; to be called on a blocking thread of the async runtime.
+    ///
+    /// # Errors
+    /// [`JournalError::NoTopic`] when it is missing and the broker does not let this client make it.
+    pub fn ensure_topic(&self) -> Result<(), JournalError> {
+        let reader = self.reader("read_uncommitted")?;
+        let metadata = reader
+            .fetch_metadata(Some(self.topic), TIMEOUT)
+            .map_err(|error| self.failed(error))?;
+        let exists = |topic: &MetadataTopic| !topic.partitions().is_empty();
+        if metadata.topics().iter().any(exists) {
+            return Ok(());
         }
+        let missing = |problem: String| JournalError::NoTopic {
+            topic: self.topic.to_owned(),
+            problem,
+        };
+        let admin: AdminClient<DefaultClientContext> =
+            self.config.create().map_err(|error| self.failed(error))?;
+        // One partition: one order of all cursors. Replicated as the broker replicates by default. Small segments,
+        // since only closed ones are compacted and a start reads the whole topic.
+        let topic = NewTopic::new(self.topic, 1, TopicReplication::Fixed(-1))
+            .set("cleanup.policy", "compact")
+            .set("segment.bytes", "16777216")
+            .set("min.cleanable.dirty.ratio", "0.1");
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        let created = tokio::runtime::Handle::current()
+            .block_on(admin.create_topics([&topic], &options))
+            .map_err(|error| self.failed(error))?;
+        for result in created {
+            match result {
+                // Another source of this relay made it meanwhile.
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(missing(code.to_string())),
+            }
+        }
+        Ok(())
     }
 
     fn reader(&self, isolation: &str) -> Result<BaseConsumer, JournalError> {
