@@ -14,4 +14,4 @@ mod service;
 pub mod settings;
 pub mod store;
 
-pub use service::{NAME, Running, VERSION, run, start};
+pub use service::{NAME, Running, VERSION, migrate, run, start};

@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use http_kit::Server;
 use http_kit::server::Bound;
+use http_kit::{Server, service};
 use oncebox::Codec;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +33,21 @@ pub struct Running {
     shutdown: CancellationToken,
 }
 
+/// Brings the database to this version, then returns.
+///
+/// # Errors
+/// A database that cannot be reached, or is of a newer version.
+pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let pool = service::connect(&settings.database_url, settings.database_connections).await?;
+    prepare(&pool).await
+}
+
+async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
+    store::migrate(pool)
+        .await
+        .context("the database could not be brought to this version")
+}
+
 /// Runs until `shutdown` is cancelled, then finishes the requests in hand and leaves the consumer group.
 ///
 /// # Errors
@@ -48,14 +62,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
 /// As for [`run`].
 pub async fn start(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let telemetry = telemetry::init(NAME, VERSION, settings.log_format, &settings.log_filter)?;
-    let pool = PgPoolOptions::new()
-        .max_connections(settings.database_connections)
-        .connect(&settings.database_url)
-        .await
-        .context("connect to the database (database_url)")?;
-    store::migrate(&pool)
-        .await
-        .context("migrate the database")?;
+    let pool = service::connect(&settings.database_url, settings.database_connections).await?;
+    prepare(&pool).await?;
     if settings.token.is_empty() {
         tracing::warn!("no token is configured (token, ONCEBOX_TOKEN): the api lets nobody in");
     }

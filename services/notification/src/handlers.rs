@@ -10,7 +10,6 @@
 //! Message-ID. The other choice, storing before sending, would lose messages instead.
 
 mod failure;
-pub mod housekeeping;
 mod outcome;
 mod send;
 

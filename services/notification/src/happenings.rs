@@ -81,17 +81,3 @@ impl telemetry::Happening for MessageNotSent<'_> {
             .increment(1);
     }
 }
-
-/// A round of housekeeping did not succeed.
-pub(crate) struct HousekeepingFailed<'a> {
-    pub(crate) task: &'static str,
-    pub(crate) error: &'a sqlx::Error,
-}
-
-impl telemetry::Happening for HousekeepingFailed<'_> {
-    fn emit(self) {
-        tracing::warn!(task = self.task, error = %self.error, "housekeeping failed, the next round tries again");
-        metrics::counter!("oncebox_notification_housekeeping_failures_total", "task" => self.task)
-            .increment(1);
-    }
-}

@@ -12,5 +12,5 @@ mod run;
 mod settings;
 pub mod store;
 
-pub use run::{Running, SERVICE, VERSION, migrate, run, start};
+pub use run::{SERVICE, VERSION, migrate, run, start};
 pub use settings::{DEFAULTS, Settings};

@@ -11,16 +11,8 @@ const ABOUT: &str = "Tells customers by email how their orders ended, and rememb
 async fn main() -> ExitCode {
     let cli = Cli::parse_for(SERVICE, VERSION, ABOUT, DEFAULTS);
     let settings: Settings = cli.settings();
-    let done = match cli.command() {
+    http_kit::service::exit(match cli.command() {
         Command::Serve => notification::run(settings, http_kit::shutdown::token()).await,
         Command::Migrate => notification::migrate(&settings).await,
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // A person reads this at a terminal: what failed and why, without a backtrace.
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }

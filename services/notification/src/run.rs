@@ -1,23 +1,19 @@
 //! Puts the service together and runs it until it is told to stop.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures::FutureExt;
-use http_kit::{Server, health};
+use http_kit::{Server, health, service};
 use lettre::message::Mailbox;
 use oncebox::{Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox};
 use schemas::notification::{NotificationFailed, NotificationSent};
 use schemas::order::OrderConfirmed;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
-use tokio::task::JoinSet;
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{App, routes};
-use crate::handlers::{Notifications, housekeeping};
+use crate::handlers::Notifications;
 use crate::mailer::{self, Mailer};
 use crate::settings::Settings;
 use crate::store;
@@ -27,15 +23,12 @@ pub const SERVICE: &str = "notification";
 /// The version that is running.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How long a request waits for a free connection before it is answered with 503.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Brings the database to this version, then returns.
 ///
 /// # Errors
 /// A database that cannot be reached, or is of a newer version.
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
-    let pool = connect(settings).await?;
+    let pool = service::connect(&settings.database_url, settings.database_connections).await?;
     prepare(&pool).await
 }
 
@@ -47,23 +40,17 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     start(settings, shutdown).await?.finished().await
 }
 
-/// The running service.
-#[derive(Debug)]
-pub struct Running {
-    address: SocketAddr,
-    pool: PgPool,
-    stop: CancellationToken,
-    parts: JoinSet<anyhow::Result<()>>,
-}
-
-/// Starts the service and returns when it takes requests; [`run`] is this and [`Running::finished`].
+/// Starts the service and returns when it takes requests; [`run`] is this and [`service::Running::finished`].
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub async fn start(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<Running> {
+pub async fn start(
+    settings: Settings,
+    shutdown: CancellationToken,
+) -> anyhow::Result<service::Running> {
     let telemetry = telemetry::init(SERVICE, VERSION, settings.log_format, &settings.log_filter)?;
     let mailer = mailer(&settings)?;
-    let pool = connect(&settings).await?;
+    let pool = service::connect(&settings.database_url, settings.database_connections).await?;
     prepare(&pool).await?;
     let codec = Codec::new(&settings.schema_registry, Some(pool.clone()))?;
     if let Err(error) = learn_schemas(&codec).await {
@@ -76,76 +63,11 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> anyhow::R
     let consumer = consumer(&settings, &pool, &codec, mailer.clone());
     let server = server(telemetry, pool.clone(), codec, consumer.health(), mailer);
     let bound = server.bind(&settings.http_address, stop.clone()).await?;
-    let address = bound.local_addr()?;
-    let mut parts = JoinSet::new();
-    parts.spawn(async move { bound.serve().await.context("the HTTP server failed") });
+    let mut running = service::Running::serving(bound, pool.clone(), stop.clone())?;
     let consuming = consumer.run(stop.clone());
-    parts.spawn(async move { consuming.await.context("the Kafka consumer failed") });
-    let cleaning = housekeeping::run(pool.clone(), stop.clone());
-    parts.spawn(cleaning.map(Ok));
-    Ok(Running {
-        address,
-        pool,
-        stop,
-        parts,
-    })
-}
-
-impl Running {
-    /// Where it takes requests.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Waits until the service has stopped.
-    ///
-    /// # Errors
-    /// The part that failed.
-    pub async fn finished(mut self) -> anyhow::Result<()> {
-        let mut outcome = Ok(());
-        while let Some(ended) = self.parts.join_next().await {
-            let ended = ended
-                .context("a part of the service panicked")
-                .and_then(|result| result);
-            if !self.stop.is_cancelled() && ended.is_ok() {
-                outcome = Err(anyhow::anyhow!("a part of the service ended unasked"));
-            } else if outcome.is_ok() {
-                outcome = ended;
-            }
-            self.stop.cancel();
-        }
-        self.pool.close().await;
-        tracing::info!("stopped");
-        outcome
-    }
-}
-
-async fn connect(settings: &Settings) -> anyhow::Result<PgPool> {
-    let options: PgConnectOptions = settings
-        .database_url
-        .parse()
-        .context("the setting database_url is no PostgreSQL address")?;
-    let database = options.get_database().unwrap_or_default();
-    let place = format!(
-        "{database:?} at {}:{}",
-        options.get_host(),
-        options.get_port()
-    );
-    // One connection before the pool: a pool repeats what fails until its timeout, and then says only that.
-    let probe = PgConnection::connect_with(&options).await;
-    let probe = probe.with_context(|| {
-        format!(
-            "the database {place} cannot be reached; is database_url (ONCEBOX_DATABASE_URL) right?"
-        )
-    })?;
-    probe.close().await?;
-    let pool = PgPoolOptions::new()
-        .max_connections(settings.database_connections.max(2))
-        .acquire_timeout(ACQUIRE_TIMEOUT);
-    pool.connect_with(options)
-        .await
-        .with_context(|| format!("no connection to the database {place}"))
+    running.part(async move { consuming.await.context("the Kafka consumer failed") });
+    running.part(oncebox::migrations::keep_partitions_ahead(pool, stop).map(Ok));
+    Ok(running)
 }
 
 async fn prepare(pool: &PgPool) -> anyhow::Result<()> {

@@ -1,9 +1,10 @@
 //! The API on a real database.
 
+use http_kit::service::Running;
+use notification::Settings;
 use notification::domain::{Channel, Recipient, Template};
 use notification::store::intents::{Intent, open};
 use notification::store::results::{Tried, store};
-use notification::{Running, Settings};
 use reqwest::Client;
 use serde_json::{Value, json};
 use testkit::TestDb;
