@@ -139,7 +139,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Unknown { ids } => Problem::of(LETTER_UNKNOWN).detail(told).with("ids", ids),
             Refusal::AlreadyReplayed { ids } => Problem::of(ALREADY_REPLAYED)
-                .detail(format!("{told}; to replay all the same, send \"again\": true (the consumer takes each event once)"))
+                .detail(format!("{told}; to replay all the same, say so: \"again\": true, or --again on the command line (the consumer takes each event once)"))
                 .with("ids", ids),
             Refusal::Impossible { id, .. } => Problem::of(NOT_REPLAYABLE).detail(told).with("ids", [id]),
             Refusal::NoTopic { topic } => {
