@@ -233,3 +233,28 @@ async fn old_and_new_programs_read_each_other() {
         (order_id, at, None)
     );
 }
+
+#[tokio::test]
+async fn programs_that_start_at_once_all_set_a_new_subject_up() {
+    let registry = codec().registry().clone();
+    for _ in 0..10 {
+        let subject = format!("race-{}", Uuid::now_v7());
+        let mut starting = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (registry, subject) = (registry.clone(), subject.clone());
+            starting.spawn(async move {
+                registry
+                    .set_compatibility(&subject, "FULL_TRANSITIVE")
+                    .await?;
+                registry.register(&subject, OrderPlaced::SCHEMA).await
+            });
+        }
+        let ids: Vec<u32> = starting
+            .join_all()
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
+    }
+}

@@ -236,3 +236,31 @@ fn docker_finds_it_valid_where_docker_is() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn the_runner_sets_only_what_services_know() {
+    let folder = tempfile::tempdir().unwrap();
+    devstack::state::State::change(folder.path(), |state| {
+        state.database_url = "postgres://postgres@127.0.0.1:1/postgres".to_owned();
+    })
+    .unwrap();
+    let stack = devstack::Stack::attach(folder.path()).unwrap();
+    let ports = ALL
+        .iter()
+        .map(|service| (service.name, service.port))
+        .collect();
+    for service in &ALL {
+        let known = known(service);
+        for name in crate::services::environment(service, &stack, &ports, "token").keys() {
+            let is_known = known.contains(name)
+                || known
+                    .iter()
+                    .any(|table| table.ends_with("__") && name.starts_with(table.as_str()));
+            assert!(
+                is_known,
+                "{} knows no setting {name}; it knows {known:?}",
+                service.name
+            );
+        }
+    }
+}

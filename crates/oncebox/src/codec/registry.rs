@@ -149,15 +149,14 @@ impl Registry {
     /// As for the other calls.
     pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), RegistryError> {
         let body = json!({ "compatibility": level });
-        let _: Value = self
-            .call(
-                Method::PUT,
-                &format!("/config/{subject}"),
-                Some(body),
-                subject,
-            )
-            .await?;
-        Ok(())
+        let path = format!("/config/{subject}");
+        let set = || self.call::<Value>(Method::PUT, &path, Some(body.clone()), subject);
+        match set().await {
+            // Another client set the subject's first level at the same moment: Apicurio refuses one of the two.
+            // Asked again, this is a change of a level that is there.
+            Err(RegistryError::Refused { .. }) => set().await.map(drop),
+            answer => answer.map(drop),
+        }
     }
 
     /// Asks for the list of subjects, to learn whether the registry answers at all.
