@@ -3,6 +3,7 @@
 mod journal;
 mod outcome;
 mod producer;
+mod quiet;
 mod record;
 
 pub use journal::{Journal, JournalError};

@@ -3,17 +3,19 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
+use super::quiet::Quiet;
 use crate::cursor::Cursor;
 
 /// The whole topic is read within this; it is compacted and holds a few records a source.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// One question to the broker.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Transactions of other sources take milliseconds; one that takes longer belongs to a relay that died or hangs.
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -120,7 +122,10 @@ impl<'a> Journal<'a> {
     /// All sources share the topic, and the end of what is committed ("last stable offset") stands before the first
     /// open transaction of any of them. Behind it may lie this source's own last cursors: to stop reading there would
     /// publish twice whatever came after the one that was read.
-    fn wait_for_other_transactions(&self, committed: &BaseConsumer) -> Result<(), JournalError> {
+    fn wait_for_other_transactions(
+        &self,
+        committed: &BaseConsumer<Quiet>,
+    ) -> Result<(), JournalError> {
         let end = self.end(&self.reader("read_uncommitted")?)?;
         let started = Instant::now();
         while self.end(committed)? < end {
@@ -135,9 +140,9 @@ impl<'a> Journal<'a> {
     }
 
     /// The topic's end as that reader sees it.
-    fn end(&self, reader: &BaseConsumer) -> Result<i64, JournalError> {
+    fn end(&self, reader: &BaseConsumer<Quiet>) -> Result<i64, JournalError> {
         let (_, end) = reader
-            .fetch_watermarks(self.topic, 0, TIMEOUT)
+            .fetch_watermarks(self.topic, 0, CALL_TIMEOUT)
             .map_err(|error| self.failed(error))?;
         Ok(end)
     }
@@ -150,7 +155,7 @@ impl<'a> Journal<'a> {
     pub fn ensure_topic(&self) -> Result<(), JournalError> {
         let reader = self.reader("read_uncommitted")?;
         let metadata = reader
-            .fetch_metadata(Some(self.topic), TIMEOUT)
+            .fetch_metadata(Some(self.topic), CALL_TIMEOUT)
             .map_err(|error| self.failed(error))?;
         let exists = |topic: &MetadataTopic| !topic.partitions().is_empty();
         if metadata.topics().iter().any(exists) {
@@ -160,8 +165,10 @@ impl<'a> Journal<'a> {
             topic: self.topic.to_owned(),
             problem,
         };
-        let admin: AdminClient<DefaultClientContext> =
-            self.config.create().map_err(|error| self.failed(error))?;
+        let admin: AdminClient<Quiet> = self
+            .config
+            .create_with_context(Quiet)
+            .map_err(|error| self.failed(error))?;
         // One partition: one order of all cursors. Replicated as the broker replicates by default. Small segments,
         // since only closed ones are compacted and a start reads the whole topic.
         let topic = NewTopic::new(self.topic, 1, TopicReplication::Fixed(-1))
@@ -182,14 +189,14 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    fn reader(&self, isolation: &str) -> Result<BaseConsumer, JournalError> {
+    fn reader(&self, isolation: &str) -> Result<BaseConsumer<Quiet>, JournalError> {
         self.config
             .clone()
             .set("group.id", "oncebox-relay-journal")
             .set("isolation.level", isolation)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .create()
+            .create_with_context(Quiet)
             .map_err(|error| self.failed(error))
     }
 

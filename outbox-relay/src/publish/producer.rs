@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{
     BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
 };
 
 use super::outcome::PublishError;
-use super::record;
+use super::{quiet, record};
 use crate::cursor::Cursor;
 use crate::source::Row;
 
@@ -35,9 +35,12 @@ struct Deliveries {
 }
 
 impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        quiet::log(level, facility, message);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        // An outage is told once by whoever meets it; librdkafka repeats it for each broker and attempt.
-        tracing::debug!(%error, reason, "librdkafka reports");
+        quiet::tell(&error, reason);
     }
 }
 
