@@ -18,6 +18,9 @@ use crate::source::{Batch, Limits, Source, SourceError};
 use crate::state::{Shared, State};
 use crate::takeover::Seat;
 
+/// A transaction takes milliseconds; one that takes this long is an outage.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// Publishes one source.
 pub(crate) struct Instance<S> {
     pub(crate) name: String,
@@ -130,8 +133,9 @@ impl<S: Source> Instance<S> {
             }
             idle.reset();
             let batch = Arc::new(batch);
+            let published = publish(Arc::clone(publisher), Arc::clone(&batch));
             let (published, next) = tokio::join!(
-                publish(Arc::clone(publisher), Arc::clone(&batch)),
+                told_when_slow(&self.name, &self.shared, published),
                 self.source.read(&batch.next, self.settings.limits()),
             );
             match published {
@@ -230,12 +234,7 @@ impl<S: Source> Instance<S> {
     }
 
     fn away(&self, reason: &str) {
-        if self.shared.enter(State::Waiting(reason.to_owned())) {
-            telemetry::emit(Away {
-                source: &self.name,
-                error: reason,
-            });
-        }
+        away(&self.name, &self.shared, reason);
     }
 
     fn stopped(&self, code: &'static str, reason: &str) {
@@ -265,6 +264,31 @@ async fn publish(publisher: Arc<Publisher>, batch: Arc<Batch>) -> Result<Duratio
     // A panic in there leaves the producer in a state that nobody knows.
     published.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     Ok(started.elapsed())
+}
+
+/// The outcome of publishing. Health does not wait for it: librdkafka tries for half a minute to reach a broker that
+/// is away before it gives a transaction up.
+async fn told_when_slow<T>(name: &str, shared: &Shared, publishing: impl Future<Output = T>) -> T {
+    let mut publishing = std::pin::pin!(publishing);
+    tokio::select! {
+        outcome = &mut publishing => return outcome,
+        () = tokio::time::sleep(SLOW) => {}
+    }
+    away(
+        name,
+        shared,
+        "the broker has not acknowledged a transaction for 5 s",
+    );
+    publishing.await
+}
+
+fn away(name: &str, shared: &Shared, reason: &str) {
+    if shared.enter(State::Waiting(reason.to_owned())) {
+        telemetry::emit(Away {
+            source: name,
+            error: reason,
+        });
+    }
 }
 
 /// Whether only a person can help when a source cannot be read; otherwise why it cannot for now.

@@ -52,7 +52,9 @@ impl Relay {
         let mut kafka = ClientConfig::new();
         kafka
             .set("bootstrap.servers", &settings.kafka)
-            .set("client.id", "outbox-relay");
+            .set("client.id", "outbox-relay")
+            // After an outage the first attempt decides when publishing goes on; the default would pause up to 10 s.
+            .set("reconnect.backoff.max.ms", "1000");
         let mut relay = Self {
             shared: Vec::new(),
             tasks: JoinSet::new(),
