@@ -38,4 +38,4 @@ pub use options::{External, StackOptions};
 pub use ports::Ports;
 pub use python::python_env;
 pub use say::Say;
-pub use stack::{Stack, Stop, end_recorded};
+pub use stack::{Stack, Stop, end_recorded, forget_data};

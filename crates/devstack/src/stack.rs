@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::compose::Project;
+use crate::compose::{self, Project};
 use crate::error::{StackError, Tried};
-use crate::process::tail;
+use crate::process::{Identity, tail};
 use crate::state::{FILE, Part, State};
-use crate::{StackOptions, kafka, ready, start};
+use crate::{StackOptions, kafka, postgres, ready, start};
 
 /// How long a part may take to end when asked, before it is killed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -293,6 +293,34 @@ pub(crate) fn check(dir: &Path) -> Result<(), StackError> {
                 log: part.launch.log,
             });
         }
+    }
+    Ok(())
+}
+
+/// Ends what is left of the stack in `dir` and removes its data; artefacts and logs stay. For a stack in Docker, its
+/// volumes go.
+///
+/// # Errors
+/// [`StackError::Running`] when its runner lives, or when something cannot be removed.
+pub async fn forget_data(dir: &Path) -> Result<(), StackError> {
+    let state = State::read(dir)?.unwrap_or_default();
+    if let Some(runner) = state.runner.filter(Identity::is_alive) {
+        return Err(StackError::Running {
+            dir: dir.to_owned(),
+            pid: runner.pid,
+        });
+    }
+    end_recorded(dir).await?;
+    if compose::engine_answers() {
+        Project::of(dir).down(true)?;
+    }
+    let inside = [kafka::NAME, postgres::NAME].map(|part| dir.join(part));
+    for folder in inside
+        .iter()
+        .chain(&state.elsewhere)
+        .filter(|folder| folder.exists())
+    {
+        std::fs::remove_dir_all(folder).tried(|| format!("cannot remove {}", folder.display()))?;
     }
     Ok(())
 }

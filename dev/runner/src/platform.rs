@@ -95,9 +95,10 @@ async fn ready(stack: &Stack, name: &str, port: u16, begin: Instant) -> anyhow::
         if begin.elapsed() > LIMIT {
             let log = services::log(stack.dir(), name);
             bail!(
-                "{name} is not ready after {} s: {last}\n{}",
+                "{name} is not ready after {} s: {last}\n{}\n\
+                 when it cannot read what an earlier version left: `cargo dev up --fresh`",
                 LIMIT.as_secs(),
-                tail(&log, 20)
+                tail(&log, 5)
             );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Submit no orders
     #[arg(long)]
     empty: bool,
+    /// Begin with empty databases and topics; without it they are those of the last time
+    #[arg(long)]
+    fresh: bool,
     /// Run Kafka, PostgreSQL and the registry in Docker, by docker-compose.yml
     #[arg(long)]
     docker: bool,
@@ -101,6 +104,13 @@ async fn start(options: &Options, say: &Say) -> anyhow::Result<()> {
         ..StackOptions::dev()
     };
     let programs = cargo::programs(options.release, say)?;
+    if options.fresh {
+        let dir = devstack::place::dev();
+        devstack::forget_data(&dir).await?;
+        // The simulated provider's: nothing there is no failure.
+        let _ = std::fs::remove_file(dir.join("ledger.jsonl"));
+        say.line("data of the last time removed");
+    }
     let stack = Stack::start(stack_options).await?;
     let outcome = serve(&stack, &programs, options, say).await;
     // From here on the record owns the processes: they are ended through it, in order.
