@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use devstack::ports::Chooser;
-use devstack::process::tail;
+use devstack::process::{Identity, tail};
 use devstack::state::{Part, State};
 use devstack::{Ports, Say, Stack};
 
@@ -111,17 +111,17 @@ async fn ready(stack: &Stack, name: &str, port: u16, begin: Instant) -> anyhow::
 /// When none runs.
 pub(crate) fn running() -> anyhow::Result<State> {
     let dir = devstack::place::dev();
-    State::read(&dir)?
-        .filter(|state| {
-            state
-                .runner
-                .as_ref()
-                .is_some_and(devstack::process::Identity::is_alive)
-        })
-        .with_context(|| {
-            format!(
-                "nothing runs in {}: start it with `cargo dev up`",
-                dir.display()
-            )
-        })
+    let state = State::read(&dir)?.unwrap_or_default();
+    if state.runner.as_ref().is_some_and(Identity::is_alive) {
+        return Ok(state);
+    }
+    if state.parts.values().any(Part::is_alive) {
+        bail!(
+            "the runner was killed and left parts running: `cargo dev down` ends them, as does the next `cargo dev up`"
+        );
+    }
+    bail!(
+        "nothing runs in {}: start it with `cargo dev up`",
+        dir.display()
+    )
 }
