@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cursor::{Cursor, Identity};
+use crate::failpoint::{self, Point};
 use crate::happening::{Aborted, Away, Published, RowRefused, Running, Stopped};
 use crate::pace::Pace;
 use crate::publish::{Lead, PublishError, Publisher};
@@ -106,7 +107,7 @@ impl<S: Source> Instance<S> {
             }
             let batch = match ahead.take() {
                 Some(batch) => batch,
-                None => match self.source.read(&cursor, limits).await {
+                None => match read(&mut self.source, &cursor, limits).await {
                     Ok(batch) => batch,
                     Err(error) => match unreadable(error) {
                         Ok(end) => return end,
@@ -136,7 +137,7 @@ impl<S: Source> Instance<S> {
             let published = publish(Arc::clone(publisher), Arc::clone(&batch));
             let (published, next) = tokio::join!(
                 told_when_slow(&self.name, &self.shared, published),
-                self.source.read(&batch.next, self.settings.limits()),
+                read(&mut self.source, &batch.next, self.settings.limits()),
             );
             match published {
                 Ok(took) => {
@@ -254,6 +255,20 @@ impl<S: Source> Instance<S> {
             () = self.shutdown.cancelled() => false,
         }
     }
+}
+
+/// Reads the next batch.
+async fn read(
+    source: &mut impl Source,
+    cursor: &Cursor,
+    limits: Limits,
+) -> Result<Batch, SourceError> {
+    failpoint::hit(Point::ReadBefore);
+    let batch = source.read(cursor, limits).await?;
+    if !batch.rows.is_empty() {
+        failpoint::hit(Point::ReadAfter);
+    }
+    Ok(batch)
 }
 
 /// Publishes a batch off the async runtime; returns how long it took.

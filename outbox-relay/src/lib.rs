@@ -6,6 +6,7 @@
 
 mod api;
 pub mod cursor;
+pub mod failpoint;
 mod happening;
 mod instance;
 mod observer;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cursor::Cursor;
+use crate::failpoint::{self, Point};
 use crate::happening::Measured;
 use crate::source::{Source, SourceError};
 use crate::state::Shared;
@@ -71,7 +72,9 @@ async fn observe_once(
             || (last.cursor != cursor && last.at.elapsed() > COPY_AT_LEAST)
     });
     if due {
+        failpoint::hit(Point::CopyBefore);
         source.keep_copy(&cursor).await?;
+        failpoint::hit(Point::CopyAfter);
         *copied = Some(Copied {
             cursor,
             published_rows,

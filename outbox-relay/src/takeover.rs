@@ -8,6 +8,7 @@ use rdkafka::config::ClientConfig;
 use uuid::Uuid;
 
 use crate::cursor::{Cursor, Identity};
+use crate::failpoint::{self, Point};
 use crate::instance::End;
 use crate::publish::{Journal, JournalError, PublishError, Publisher};
 use crate::settings::Settings;
@@ -75,6 +76,7 @@ impl Seat {
         let publisher =
             Publisher::take_over(&self.kafka, &self.transactional_id, &self.topic, &self.key)?;
         let last = journal.last(&self.key)?;
+        failpoint::hit(Point::JournalAfter);
         Ok((publisher, last))
     }
 

@@ -89,7 +89,7 @@ impl<'a> Journal<'a> {
     /// [`JournalError`].
     pub fn last(&self, key: &str) -> Result<Option<Cursor>, JournalError> {
         let consumer = self.reader("read_committed")?;
-        self.wait_for_other_transactions(&consumer)?;
+        let end = self.wait_for_other_transactions(&consumer)?;
         let mut assignment = TopicPartitionList::new();
         assignment
             .add_partition_offset(self.topic, 0, Offset::Beginning)
@@ -100,14 +100,21 @@ impl<'a> Journal<'a> {
         let (mut last, started) = (None, Instant::now());
         while started.elapsed() < TIMEOUT {
             match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) if message.key() == Some(key.as_bytes()) => {
-                    // A tombstone, by an operator's hand: the source begins again.
-                    last = match message.payload() {
-                        Some(value) => Some(self.parse(key, message.offset(), value)?),
-                        None => None,
-                    };
+                Some(Ok(message)) => {
+                    if message.key() == Some(key.as_bytes()) {
+                        // A tombstone, by an operator's hand: the source begins again.
+                        last = match message.payload() {
+                            Some(value) => Some(self.parse(key, message.offset(), value)?),
+                            None => None,
+                        };
+                    }
+                    // Other relays go on writing, so the topic may never be read to an end: the end that it had when
+                    // this began is enough, since the predecessor was fenced before.
+                    if message.offset() >= end {
+                        return Ok(last);
+                    }
                 }
-                Some(Ok(_)) | None => {}
+                None => {}
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(last),
                 Some(Err(error)) => tracing::debug!(%error, "reading the cursor topic"),
             }
@@ -117,7 +124,7 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Waits until a read_committed reader sees up to the end that the topic has now.
+    /// Waits until a read_committed reader sees up to the end that the topic has now, and returns that end.
     ///
     /// All sources share the topic, and the end of what is committed ("last stable offset") stands before the first
     /// open transaction of any of them. Behind it may lie this source's own last cursors: to stop reading there would
@@ -125,7 +132,7 @@ impl<'a> Journal<'a> {
     fn wait_for_other_transactions(
         &self,
         committed: &BaseConsumer<Quiet>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<i64, JournalError> {
         let end = self.end(&self.reader("read_uncommitted")?)?;
         let started = Instant::now();
         while self.end(committed)? < end {
@@ -136,7 +143,7 @@ impl<'a> Journal<'a> {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
+        Ok(end)
     }
 
     /// The topic's end as that reader sees it.

@@ -16,6 +16,7 @@ use rdkafka::producer::{
 use super::outcome::PublishError;
 use super::{quiet, record};
 use crate::cursor::Cursor;
+use crate::failpoint::{self, Point};
 use crate::source::Row;
 
 /// The broker aborts a transaction that is open for longer; a relay that is frozen for longer finds itself fenced.
@@ -103,9 +104,11 @@ impl Publisher {
             .set("queue.buffering.max.kbytes", "65536")
             .create_with_context(Deliveries::default())
             .map_err(PublishError::at("create producer"))?;
+        failpoint::hit(Point::InitBefore);
         producer
             .init_transactions(CALL_TIMEOUT)
             .map_err(PublishError::at("init transactions"))?;
+        failpoint::hit(Point::InitAfter);
         Ok(Self {
             producer,
             cursor_topic: cursor_topic.to_owned(),
@@ -120,9 +123,11 @@ impl Publisher {
     /// producer is used up.
     pub fn publish(&self, rows: &[Row], next: &Cursor) -> Result<(), PublishError> {
         self.forget_failure();
+        failpoint::hit(Point::BeginBefore);
         self.producer
             .begin_transaction()
             .map_err(PublishError::at("begin transaction"))?;
+        failpoint::hit(Point::BeginAfter);
         let result = self.send_all(rows, next).and_then(|()| self.commit(rows));
         if let Err(error) = &result
             && matches!(error.lead(), super::Lead::Abort | super::Lead::Refused)
@@ -134,9 +139,12 @@ impl Publisher {
 
     fn send_all(&self, rows: &[Row], next: &Cursor) -> Result<(), PublishError> {
         for (index, row) in rows.iter().enumerate() {
+            failpoint::hit(Point::ProduceBefore);
             self.send(record::of(row, index)?)
                 .map_err(|code| row_error(row, code))?;
+            failpoint::hit(Point::ProduceAfter);
         }
+        failpoint::hit(Point::CursorBefore);
         let cursor = serde_json::to_vec(next).map_err(|error| PublishError::Malformed {
             seq: 0,
             event_id: uuid::Uuid::nil(),
@@ -146,7 +154,9 @@ impl Publisher {
         let record = BaseRecord::with_opaque_to(&self.cursor_topic, CURSOR_RECORD)
             .key(self.cursor_key.as_bytes())
             .payload(cursor.as_slice());
-        self.send(record).map_err(|code| self.cursor_error(code))
+        self.send(record).map_err(|code| self.cursor_error(code))?;
+        failpoint::hit(Point::CursorAfter);
+        Ok(())
     }
 
     /// Enqueues a record, making room where the queue is full.
@@ -173,9 +183,16 @@ impl Publisher {
                 .get(index)
                 .map_or_else(|| self.cursor_error(code), |row| row_error(row, code)));
         }
+        failpoint::hit(Point::CommitBefore);
         loop {
-            match self.producer.commit_transaction(CALL_TIMEOUT) {
-                Ok(()) => return Ok(()),
+            let asked = failpoint::during(Point::CommitDuring, || {
+                self.producer.commit_transaction(CALL_TIMEOUT)
+            });
+            match asked {
+                Ok(()) => {
+                    failpoint::hit(Point::CommitAfter);
+                    return Ok(());
+                }
                 // Whether it is committed is not known yet; librdkafka goes on with the same commit when asked again.
                 Err(KafkaError::Transaction(error)) if error.is_retriable() => {
                     tracing::warn!(error = %error, "commit takes long, asked again");
