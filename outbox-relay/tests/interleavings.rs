@@ -52,7 +52,7 @@ struct World {
 async fn random_interleavings_lose_double_and_reorder_nothing() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
     let seed: u64 = number("ONCEBOX_TEST_SEED").unwrap_or_else(rand::random);
-    let count = number("ONCEBOX_TEST_INTERLEAVINGS").unwrap_or(200);
+    let count = number("ONCEBOX_TEST_INTERLEAVINGS").unwrap_or(2000);
     println!("ONCEBOX_TEST_SEED={seed} repeats this run");
     let database = TestDb::new("interleave").await;
     let mut world = World::new(&database, seed).await;
