@@ -49,6 +49,8 @@ pub enum Role {
     Row,
     /// Every few seconds, beside publishing.
     Observer,
+    /// Several times in the duration of a lease, beside publishing.
+    Lease,
 }
 
 points! {
@@ -84,6 +86,10 @@ points! {
     CopyBefore = "copy.before", Observer;
     /// The copy is written.
     CopyAfter = "copy.after", Observer;
+    /// Before the lease is renewed.
+    RenewBefore = "renew.before", Lease;
+    /// The lease is renewed.
+    RenewAfter = "renew.after", Lease;
 }
 
 /// What happens at the armed point.

@@ -82,6 +82,53 @@ impl Happening for Running<'_> {
     }
 }
 
+/// What became of a lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LeaseChange {
+    Taken,
+    Lost,
+    Released,
+}
+
+/// This relay took a source's lease, lost it or gave it back.
+pub(crate) struct LeaseChanged<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) change: LeaseChange,
+}
+
+impl Happening for LeaseChanged<'_> {
+    fn emit(self) {
+        let (change, held) = match self.change {
+            LeaseChange::Taken => ("taken", 1.0),
+            LeaseChange::Lost => ("lost", 0.0),
+            LeaseChange::Released => ("released", 0.0),
+        };
+        let source = self.source.to_owned();
+        counter!("oncebox_relay_lease_changes_total", "source" => source.clone(), "change" => change)
+            .increment(1);
+        gauge!("oncebox_relay_lease_held", "source" => source).set(held);
+        tracing::info!(source = self.source, change, "lease changed");
+    }
+}
+
+/// The database has no lease table: whoever starts last publishes.
+pub(crate) struct LeasesAbsent<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) error: &'a str,
+}
+
+impl Happening for LeasesAbsent<'_> {
+    fn emit(self) {
+        counter!("oncebox_relay_leases_absent_total", "source" => self.source.to_owned())
+            .increment(1);
+        tracing::warn!(
+            source = self.source,
+            error = self.error,
+            "no lease to be had, so the relay that starts last publishes"
+        );
+    }
+}
+
 /// The broker refuses a row.
 pub(crate) struct RowRefused<'a> {
     pub(crate) source: &'a str,

@@ -1,7 +1,7 @@
 //! One source, from taking it over to the end of the process: read a batch, publish it while the next is read, move on.
 //!
-//! Leases will decide which of several relays runs this; blocked keys will let other keys pass a refused row. Both
-//! have their place here: around [`Instance::run`], and in [`Instance::refused`].
+//! A lease decides which of several relays runs this; see [`crate::lease`]. Blocked keys, which will let other keys pass a
+//! refused row, have their place in [`Instance::refused`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,12 +12,16 @@ use tokio_util::sync::CancellationToken;
 use crate::cursor::{Cursor, Identity};
 use crate::failpoint::{self, Point};
 use crate::happening::{Aborted, Away, Published, RowRefused, Running, Stopped};
+use crate::lease::Lease;
 use crate::pace::Pace;
 use crate::publish::{Lead, PublishError, Publisher};
 use crate::settings::Settings;
 use crate::source::{Batch, Limits, Source, SourceError};
 use crate::state::{Shared, State};
 use crate::takeover::Seat;
+
+/// The code under which a tenure ends that another relay has ousted.
+pub(crate) const FENCED: &str = "relay.fenced";
 
 /// A transaction takes milliseconds; one that takes this long is an outage.
 const SLOW: Duration = Duration::from_secs(5);
@@ -32,6 +36,8 @@ pub(crate) struct Instance<S> {
     /// The cursor for whoever measures the backlog.
     pub(crate) cursors: watch::Sender<Option<Cursor>>,
     pub(crate) shutdown: CancellationToken,
+    /// Ends the tenure in hand: at shutdown, or when its lease is lost.
+    pub(crate) stop: CancellationToken,
 }
 
 /// Why a tenure (from taking over to losing the producer) ended.
@@ -56,14 +62,26 @@ impl End {
 }
 
 impl<S: Source> Instance<S> {
-    /// Publishes until asked to stop, or until only a person can help.
-    pub(crate) async fn run(mut self) {
+    /// Publishes while the lease is this relay's, until asked to stop, or until only a person can help.
+    pub(crate) async fn run(mut self, mut lease: Lease<S>) {
         let mut pace = Pace::away();
         loop {
             let started = Instant::now();
-            match self.tenure().await {
-                End::Shutdown => return,
-                End::Stopped { code, reason } => return self.stopped(code, &reason),
+            let end = match lease.acquire(&self.shutdown).await {
+                Ok(true) => self.tenure_under(&mut lease).await,
+                Ok(false) => break,
+                Err(error) => unreadable(error).unwrap_or_else(End::Again),
+            };
+            match end {
+                End::Shutdown if self.shutdown.is_cancelled() => break,
+                // The lease went to another.
+                End::Shutdown => continue,
+                End::Stopped { code, .. } if code == FENCED && !lease.is_ours().await => continue,
+                End::Stopped { code, reason } => {
+                    // The next relay may be better off, for example with a newer version.
+                    lease.release().await;
+                    return self.stopped(code, &reason);
+                }
                 End::Again(reason) => self.away(&reason),
             }
             // A tenure that held for a while was a success: the next outage begins with short pauses again.
@@ -71,9 +89,24 @@ impl<S: Source> Instance<S> {
                 pace.reset();
             }
             if !self.sleep(pace.pause()).await {
-                return;
+                break;
             }
         }
+        lease.release().await;
+    }
+
+    /// One tenure, its lease renewed beside it; it ends between two transactions when the lease is lost.
+    async fn tenure_under(&mut self, lease: &mut Lease<S>) -> End {
+        let stop = self.shutdown.child_token();
+        self.stop = stop.clone();
+        let tenure = async {
+            let end = self.tenure().await;
+            stop.cancel();
+            end
+        };
+        let (end, ()) = tokio::join!(tenure, lease.keep(&stop));
+        self.stop = self.shutdown.clone();
+        end
     }
 
     async fn tenure(&mut self) -> End {
@@ -102,7 +135,7 @@ impl<S: Source> Instance<S> {
         let mut ahead: Option<Batch> = None;
         loop {
             self.cursors.send_replace(Some(cursor.clone()));
-            if self.shutdown.is_cancelled() {
+            if self.stop.is_cancelled() {
                 return End::Shutdown;
             }
             let batch = match ahead.take() {
@@ -252,7 +285,7 @@ impl<S: Source> Instance<S> {
     async fn sleep(&self, pause: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
-            () = self.shutdown.cancelled() => false,
+            () = self.stop.cancelled() => false,
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod failpoint;
 mod happening;
 mod instance;
+mod lease;
 mod observer;
 mod pace;
 pub mod publish;
@@ -19,6 +20,7 @@ pub mod state;
 mod takeover;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 use tokio::sync::watch;
@@ -29,6 +31,7 @@ pub use run::{SERVICE, VERSION, run};
 pub use settings::Settings;
 
 use instance::Instance;
+use lease::Lease;
 use source::{PollingSource, SourceError};
 use state::Shared;
 use takeover::Seat;
@@ -71,9 +74,12 @@ impl Relay {
                 shared: Arc::clone(&shared),
                 cursors,
                 shutdown: shutdown.clone(),
+                stop: shutdown.clone(),
             };
+            let lasts = Duration::from_secs(settings.lease_seconds);
+            let lease = Lease::new(name, PollingSource::new(url)?, Arc::clone(&shared), lasts);
             let observer = PollingSource::new(url)?;
-            relay.tasks.spawn(instance.run());
+            relay.tasks.spawn(instance.run(lease));
             relay.tasks.spawn(observer::observe(
                 name.clone(),
                 observer,

@@ -62,7 +62,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
 /// A source that only a person can help, or that waits for something, is not ready.
 fn health(source: &Shared) -> Result<(), Unready> {
     match source.status().state {
-        State::Running => Ok(()),
+        // A relay that stands by is as well as it can be.
+        State::Running | State::Standby(_) => Ok(()),
         State::Starting => Err(Unready("taking over from a predecessor".into())),
         State::Waiting(reason) | State::Refused(reason) | State::Stopped(reason) => {
             Err(Unready(reason))

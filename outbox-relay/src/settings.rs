@@ -33,6 +33,8 @@ pub struct Settings {
     pub poll_max_ms: u64,
     /// Pause before a refused row is tried again, in milliseconds.
     pub refused_retry_ms: u64,
+    /// How long a source stays another relay's that does not answer any more, in seconds; 0 is without leases.
+    pub lease_seconds: u64,
     /// How long the transaction in hand may take to end when the relay is told to stop, in seconds.
     pub shutdown_seconds: u64,
 }

@@ -6,8 +6,9 @@ mod row;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
-pub use polling::PollingSource;
+pub use polling::{LeaseRow, PollingSource, Tenant};
 pub use row::Row;
 
 use crate::cursor::{Cursor, Identity};
@@ -93,6 +94,22 @@ pub trait Source: Send {
 
     /// Keeps a copy of the cursor beside the outbox, for lag figures and for dropping partitions.
     async fn keep_copy(&mut self, cursor: &Cursor) -> Result<(), SourceError>;
+
+    /// Who publishes this source now, if anybody ever did.
+    async fn lease(&mut self) -> Result<Option<LeaseRow>, SourceError>;
+
+    /// Takes the lease when nobody else has it, or the one who has it is known to be `dead`; says whether it did.
+    async fn take_lease(
+        &mut self,
+        tenant: &Tenant,
+        dead: Option<Uuid>,
+    ) -> Result<bool, SourceError>;
+
+    /// Makes the lease last anew; false when another has it.
+    async fn renew_lease(&mut self, tenant: &Tenant) -> Result<bool, SourceError>;
+
+    /// Gives the lease back before it expires.
+    async fn release_lease(&mut self, tenant: &Tenant) -> Result<(), SourceError>;
 }
 
 /// What waits in an outbox.

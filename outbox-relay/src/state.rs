@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 pub enum State {
     /// Taking over: fencing a predecessor and reading the cursor back.
     Starting,
+    /// Another relay publishes this source; this one takes over when that one stops. Names it by host and process.
+    Standby(String),
     /// Publishing, or waiting for something to publish.
     Running,
     /// Database or broker is away; tried again by itself.

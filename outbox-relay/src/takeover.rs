@@ -1,6 +1,6 @@
 //! Taking a source over, and finding out who did when the broker refuses this relay.
 //!
-//! Leases will decide when to take over; the broker's fencing is what makes it safe, with or without them.
+//! Leases decide when to take over; the broker's fencing is what makes it safe, with or without them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::cursor::{Cursor, Identity};
 use crate::failpoint::{self, Point};
-use crate::instance::End;
+use crate::instance::{End, FENCED};
 use crate::publish::{Journal, JournalError, PublishError, Publisher};
 use crate::settings::Settings;
 
@@ -92,7 +92,7 @@ impl Seat {
         .await;
         match last {
             Ok(Ok(Some(cursor))) if cursor.writer != writer => End::Stopped {
-                code: "relay.fenced",
+                code: FENCED,
                 reason: format!("another relay has taken this source over: {text}"),
             },
             // Not known is treated like the second: to take over again is safe, only not polite.

@@ -133,17 +133,25 @@ impl World {
             // In the middle of the work, where there is a middle.
             let hit = match point.role() {
                 Role::TakeOver | Role::Observer => 1,
+                // After a second and a half: when it has taken over.
+                Role::Lease => 5,
                 Role::Batch => 3,
                 Role::Row => 47,
             };
             command.env(VARIABLE, format!("{}={action}@{hit}", point.name()));
         }
+        let lease_seconds = match failpoint {
+            Some((point, _)) if point.role() == Role::Lease => "1",
+            _ => "0",
+        };
         let child = command
             .env("ONCEBOX_HTTP_ADDRESS", "127.0.0.1:0")
             .env("ONCEBOX_KAFKA", testkit::kafka_address())
             .env("ONCEBOX_TOPIC_PREFIX", &self.prefix)
             .env("ONCEBOX_SOURCES__BENCH", self.database.url())
             .env("ONCEBOX_BATCH_ROWS", "20")
+            // Without a lease to wait for, the second takes over at once: it is the broker that stops the first.
+            .env("ONCEBOX_LEASE_SECONDS", lease_seconds)
             .env("ONCEBOX_LOG_FORMAT", "text")
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())

@@ -252,12 +252,14 @@ fn check_each_once_in_order(records: &[Record], count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_relays_at_once_publish_everything_once() {
     let bench = Bench::new().await;
-    let first = bench.start();
+    let mut settings = bench.settings();
+    settings.lease_seconds = 0;
+    let first = bench.start_with(settings.clone());
     first.state("running").await;
     for number in 0..200 {
         bench.insert_alone("k", &number.to_string()).await;
     }
-    let second = bench.start();
+    let second = bench.start_with(settings);
     second.state("running").await;
     for number in 200..400 {
         bench.insert_alone("k", &number.to_string()).await;

@@ -8,15 +8,19 @@
 //! from the sequence: a row may draw its number before its transaction gets an id, so a snapshot that does not know
 //! the transaction yet may be younger than the number.
 
+mod lease;
 mod link;
 mod question;
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Backlog, Batch, Limits, Source, SourceError};
 use crate::cursor::{Cursor, Identity, Snapshot};
 use link::Link;
+
+pub use lease::{LeaseRow, Tenant};
 
 /// Reads one database's outbox over one connection.
 #[derive(Debug)]
@@ -61,6 +65,38 @@ impl Source for PollingSource {
     async fn keep_copy(&mut self, cursor: &Cursor) -> Result<(), SourceError> {
         let mut connection = self.link.take().await?;
         link::answer(question::keep_copy(&mut connection, cursor)).await?;
+        self.link.keep(connection);
+        Ok(())
+    }
+
+    async fn lease(&mut self) -> Result<Option<LeaseRow>, SourceError> {
+        let mut connection = self.link.take().await?;
+        let row = link::answer(lease::look(&mut connection)).await?;
+        self.link.keep(connection);
+        Ok(row)
+    }
+
+    async fn take_lease(
+        &mut self,
+        tenant: &Tenant,
+        dead: Option<Uuid>,
+    ) -> Result<bool, SourceError> {
+        let mut connection = self.link.take().await?;
+        let taken = link::answer(lease::take(&mut connection, tenant, dead)).await?;
+        self.link.keep(connection);
+        Ok(taken)
+    }
+
+    async fn renew_lease(&mut self, tenant: &Tenant) -> Result<bool, SourceError> {
+        let mut connection = self.link.take().await?;
+        let ours = link::answer(lease::renew(&mut connection, tenant)).await?;
+        self.link.keep(connection);
+        Ok(ours)
+    }
+
+    async fn release_lease(&mut self, tenant: &Tenant) -> Result<(), SourceError> {
+        let mut connection = self.link.take().await?;
+        link::answer(lease::give_back(&mut connection, tenant)).await?;
         self.link.keep(connection);
         Ok(())
     }

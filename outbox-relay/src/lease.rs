@@ -1,0 +1,198 @@
+//! The lease of a source: which of several relays publishes it, the others standing by.
+//!
+//! Leases make takeover quick and polite. They are not what makes it safe: a relay that sleeps through the end of its
+//! lease and wakes is refused by the broker (guarantee G4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::failpoint::{self, Point};
+use crate::happening::{LeaseChange, LeaseChanged, LeasesAbsent};
+use crate::source::{LeaseRow, Source, SourceError, Tenant};
+use crate::state::{Shared, State};
+
+/// A relay that stands by looks this often: a quarter of the second in which a graceful stop hands over.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// One relay's side of one source's lease.
+pub(crate) struct Lease<S> {
+    name: String,
+    source: S,
+    shared: Arc<Shared>,
+    tenant: Tenant,
+    /// Not before it was ours once: a dead tenant on this host can only be our own predecessor then.
+    just_started: bool,
+    /// False where leases are switched off, or the database has no table for them.
+    used: bool,
+}
+
+impl<S: Source> Lease<S> {
+    /// A lease that lasts `lasts` without being renewed; zero switches leases off.
+    pub(crate) fn new(name: &str, source: S, shared: Arc<Shared>, lasts: Duration) -> Self {
+        Self {
+            name: name.to_owned(),
+            source,
+            shared,
+            used: !lasts.is_zero(),
+            tenant: Tenant {
+                owner: Uuid::now_v7(),
+                holder: holder(std::process::id()),
+                lasts,
+            },
+            just_started: true,
+        }
+    }
+
+    /// Stands by until the lease is this relay's; false when asked to stop first.
+    ///
+    /// # Errors
+    /// When the database cannot be asked: whoever has the lease is not known then, and is not disturbed.
+    pub(crate) async fn acquire(
+        &mut self,
+        shutdown: &CancellationToken,
+    ) -> Result<bool, SourceError> {
+        while self.used {
+            match self.try_to_take().await {
+                Ok(None) => {
+                    self.just_started = false;
+                    self.changed(LeaseChange::Taken);
+                    return Ok(true);
+                }
+                Ok(Some(row)) => {
+                    self.shared.enter(State::Standby(row.holder));
+                }
+                Err(error) if is_absent(&error) => {
+                    telemetry::emit(LeasesAbsent {
+                        source: &self.name,
+                        error: &error.to_string(),
+                    });
+                    self.used = false;
+                }
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = shutdown.cancelled() => return Ok(false),
+            }
+        }
+        Ok(!shutdown.is_cancelled())
+    }
+
+    /// None when it was taken; otherwise who has it.
+    async fn try_to_take(&mut self) -> Result<Option<LeaseRow>, SourceError> {
+        let row = self.source.lease().await?;
+        let dead = row
+            .as_ref()
+            .filter(|row| self.just_started && is_dead(&row.holder))
+            .map(|row| row.owner);
+        match row {
+            Some(row) if !row.expired && row.owner != self.tenant.owner && dead.is_none() => {
+                Ok(Some(row))
+            }
+            row => {
+                let taken = self.source.take_lease(&self.tenant, dead).await?;
+                // Another was quicker: the next look tells who.
+                Ok(if taken { None } else { row })
+            }
+        }
+    }
+
+    /// Renews until `stop` is cancelled; cancels it when the lease has gone to another.
+    pub(crate) async fn keep(&mut self, stop: &CancellationToken) {
+        while self.used {
+            tokio::select! {
+                () = tokio::time::sleep(self.tenant.lasts / 3) => {}
+                () = stop.cancelled() => return,
+            }
+            failpoint::hit(Point::RenewBefore);
+            if !self.is_ours().await {
+                self.changed(LeaseChange::Lost);
+                stop.cancel();
+                return;
+            }
+            failpoint::hit(Point::RenewAfter);
+        }
+        stop.cancelled().await;
+    }
+
+    /// Whether it is still this relay's, renewing it. A database that does not answer has not given it to another.
+    pub(crate) async fn is_ours(&mut self) -> bool {
+        !self.used || self.source.renew_lease(&self.tenant).await.unwrap_or(true)
+    }
+
+    /// Frees the lease for the next relay at once, after the last transaction has ended.
+    pub(crate) async fn release(&mut self) {
+        if self.used {
+            match self.source.release_lease(&self.tenant).await {
+                Ok(()) => self.changed(LeaseChange::Released),
+                Err(error) => {
+                    tracing::debug!(source = self.name, %error, "lease not released, it expires")
+                }
+            }
+        }
+    }
+
+    fn changed(&self, change: LeaseChange) {
+        telemetry::emit(LeaseChanged {
+            source: &self.name,
+            change,
+        });
+    }
+}
+
+/// Whether the database has no table for leases: an older service's, or one that lets this user not use it.
+fn is_absent(error: &SourceError) -> bool {
+    let SourceError::Database(sqlx::Error::Database(error)) = error else {
+        return false;
+    };
+    // undefined_table, insufficient_privilege (PostgreSQL documentation, appendix A).
+    matches!(error.code().as_deref(), Some("42P01" | "42501"))
+}
+
+fn holder(process: u32) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .unwrap_or_else(|_| "unknown".into());
+    format!("{}/{process}", host.trim())
+}
+
+/// Whether a holder is a process of this host that is no more. So a relay that is started again after a crash goes on
+/// at once instead of waiting for its predecessor's lease to expire.
+fn is_dead(holder_of_lease: &str) -> bool {
+    let Some(Ok(process)) = holder_of_lease
+        .rsplit_once('/')
+        .map(|(_, process)| process.parse::<u32>())
+    else {
+        return false;
+    };
+    if holder(process) != holder_of_lease {
+        return false;
+    }
+    // A container gives the same number to each start.
+    process == std::process::id()
+        || i32::try_from(process)
+            .is_ok_and(|process| kill(Pid::from_raw(process), None) == Err(Errno::ESRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_of_this_host_can_be_known_to_be_dead() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = child.id();
+        child.wait().unwrap();
+        assert!(is_dead(&holder(process)));
+        assert!(is_dead(&holder(std::process::id())), "our predecessor");
+        assert!(!is_dead(&holder(std::os::unix::process::parent_id())));
+        assert!(!is_dead(&format!("another-host/{process}")));
+        assert!(!is_dead("no process"));
+    }
+}
