@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics::{counter, gauge, histogram};
 use telemetry::Happening;
 
-use crate::source::Backlog;
+use crate::source::{Backlog, Maintained};
 
 /// A transaction was committed.
 pub(crate) struct Published<'a> {
@@ -180,5 +180,49 @@ impl Happening for Measured<'_> {
             .set(self.backlog.rows as f64);
         gauge!("oncebox_relay_oldest_pending_age_seconds", "source" => source)
             .set(self.backlog.oldest_seconds);
+    }
+}
+
+/// A round of maintenance went well.
+pub(crate) struct MaintenanceDone<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) maintained: &'a Maintained,
+}
+
+impl Happening for MaintenanceDone<'_> {
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+    fn emit(self) {
+        let (source, maintained) = (self.source.to_owned(), self.maintained);
+        gauge!("oncebox_relay_partitions", "source" => source.clone())
+            .set(maintained.partitions as f64);
+        gauge!("oncebox_relay_default_partition_rows", "source" => source.clone())
+            .set(maintained.default_rows as f64);
+        gauge!("oncebox_relay_maintenance_failing", "source" => source.clone()).set(0.0);
+        counter!("oncebox_relay_partitions_dropped_total", "source" => source)
+            .increment(maintained.dropped.len() as u64);
+        for partition in &maintained.dropped {
+            tracing::info!(source = self.source, partition, "partition dropped");
+        }
+    }
+}
+
+/// A round of maintenance failed. Told when it begins to fail.
+pub(crate) struct MaintenanceFailed<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) error: &'a str,
+    pub(crate) first: bool,
+}
+
+impl Happening for MaintenanceFailed<'_> {
+    fn emit(self) {
+        gauge!("oncebox_relay_maintenance_failing", "source" => self.source.to_owned()).set(1.0);
+        if self.first {
+            tracing::warn!(
+                source = self.source,
+                error = self.error,
+                code = "relay.maintenance_failed",
+                "outbox not maintained, tried again"
+            );
+        }
     }
 }

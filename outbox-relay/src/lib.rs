@@ -10,6 +10,7 @@ pub mod failpoint;
 mod happening;
 mod instance;
 mod lease;
+mod maintenance;
 mod observer;
 mod pace;
 pub mod publish;
@@ -80,6 +81,13 @@ impl Relay {
             let lease = Lease::new(name, PollingSource::new(url)?, Arc::clone(&shared), lasts);
             let observer = PollingSource::new(url)?;
             relay.tasks.spawn(instance.run(lease));
+            relay.tasks.spawn(maintenance::maintain(
+                name.clone(),
+                PollingSource::new(url)?,
+                observed.clone(),
+                settings.upkeep(),
+                shutdown.clone(),
+            ));
             relay.tasks.spawn(observer::observe(
                 name.clone(),
                 observer,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::maintenance::Upkeep;
 use crate::source::Limits;
 
 /// Every key of the configuration.
@@ -33,6 +34,10 @@ pub struct Settings {
     pub poll_max_ms: u64,
     /// Pause before a refused row is tried again, in milliseconds.
     pub refused_retry_ms: u64,
+    /// How long published rows stay in the outbox, in hours; whole days are dropped.
+    pub retention_hours: u64,
+    /// Pause between two rounds of maintenance, in seconds.
+    pub maintenance_seconds: u64,
     /// How long a source stays another relay's that does not answer any more, in seconds; 0 is without leases.
     pub lease_seconds: u64,
     /// How long the transaction in hand may take to end when the relay is told to stop, in seconds.
@@ -54,6 +59,13 @@ impl Settings {
         Limits {
             rows: i64::from(self.batch_rows.max(1)),
             bytes: i64::from(self.batch_bytes.max(1)),
+        }
+    }
+
+    pub(crate) fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            retention: Duration::from_secs(self.retention_hours.saturating_mul(3600)),
+            interval: Duration::from_secs(self.maintenance_seconds.max(1)),
         }
     }
 

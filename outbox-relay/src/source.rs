@@ -95,6 +95,14 @@ pub trait Source: Send {
     /// Keeps a copy of the cursor beside the outbox, for lag figures and for dropping partitions.
     async fn keep_copy(&mut self, cursor: &Cursor) -> Result<(), SourceError>;
 
+    /// Makes partitions ahead, and drops those whose rows the cursor has passed and whose day ended longer ago than the
+    /// retention.
+    async fn maintain(
+        &mut self,
+        cursor: &Cursor,
+        retention: Duration,
+    ) -> Result<Maintained, SourceError>;
+
     /// Who publishes this source now, if anybody ever did.
     async fn lease(&mut self) -> Result<Option<LeaseRow>, SourceError>;
 
@@ -110,6 +118,19 @@ pub trait Source: Send {
 
     /// Gives the lease back before it expires.
     async fn release_lease(&mut self, tenant: &Tenant) -> Result<(), SourceError>;
+}
+
+/// What a round of maintenance did and found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Maintained {
+    /// Partitions that were dropped, or emptied where it is the default one.
+    pub dropped: Vec<String>,
+    /// Whether one more could be dropped and somebody held a lock.
+    pub busy: bool,
+    /// Partitions that there are.
+    pub partitions: i64,
+    /// Rows in the default partition, counted up to 10,000.
+    pub default_rows: i64,
 }
 
 /// What waits in an outbox.

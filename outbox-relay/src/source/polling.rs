@@ -10,13 +10,16 @@
 
 mod lease;
 mod link;
+mod partitions;
 mod question;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Backlog, Batch, Limits, Source, SourceError};
+use super::{Backlog, Batch, Limits, Maintained, Source, SourceError};
 use crate::cursor::{Cursor, Identity, Snapshot};
 use link::Link;
 
@@ -67,6 +70,18 @@ impl Source for PollingSource {
         link::answer(question::keep_copy(&mut connection, cursor)).await?;
         self.link.keep(connection);
         Ok(())
+    }
+
+    async fn maintain(
+        &mut self,
+        cursor: &Cursor,
+        retention: Duration,
+    ) -> Result<Maintained, SourceError> {
+        let mut connection = self.link.take().await?;
+        let work = partitions::drop_passed(&mut connection, &cursor.settled, retention);
+        let maintained = link::answer(work).await?;
+        self.link.keep(connection);
+        Ok(maintained)
     }
 
     async fn lease(&mut self) -> Result<Option<LeaseRow>, SourceError> {

@@ -188,7 +188,7 @@ pub(super) async fn keep_copy(
     Ok(())
 }
 
-fn running(settled: &Snapshot) -> Vec<String> {
+pub(super) fn running(settled: &Snapshot) -> Vec<String> {
     settled.running().iter().map(u64::to_string).collect()
 }
 
