@@ -6,6 +6,7 @@ use metrics::{counter, gauge, histogram};
 use telemetry::Happening;
 
 use crate::source::{Backlog, Maintained};
+use crate::state::State;
 
 /// A transaction was committed.
 pub(crate) struct Published<'a> {
@@ -20,6 +21,8 @@ impl Happening for Published<'_> {
         counter!("oncebox_relay_published_rows_total", "source" => source.clone())
             .increment(self.rows as u64);
         counter!("oncebox_relay_transactions_total", "source" => source.clone(), "result" => "committed").increment(1);
+        histogram!("oncebox_relay_transaction_rows", "source" => source.clone())
+            .record(rows_of(self.rows));
         histogram!("oncebox_relay_transaction_duration_seconds", "source" => source)
             .record(self.took.as_secs_f64());
         tracing::debug!(
@@ -79,6 +82,21 @@ pub(crate) struct Running<'a> {
 impl Happening for Running<'_> {
     fn emit(self) {
         tracing::info!(source = self.source, cursor = self.cursor, "source runs");
+    }
+}
+
+/// What a source is doing, looked at every few seconds.
+pub(crate) struct StateSeen<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) state: &'a State,
+}
+
+impl Happening for StateSeen<'_> {
+    fn emit(self) {
+        for name in State::NAMES {
+            gauge!("oncebox_relay_source_state", "source" => self.source.to_owned(), "state" => name)
+                .set(f64::from(u8::from(name == self.state.name())));
+        }
     }
 }
 
@@ -178,8 +196,10 @@ impl Happening for Measured<'_> {
         let source = self.source.to_owned();
         gauge!("oncebox_relay_pending_rows", "source" => source.clone())
             .set(self.backlog.rows as f64);
-        gauge!("oncebox_relay_oldest_pending_age_seconds", "source" => source)
+        gauge!("oncebox_relay_oldest_pending_age_seconds", "source" => source.clone())
             .set(self.backlog.oldest_seconds);
+        gauge!("oncebox_relay_oldest_open_transaction_seconds", "source" => source)
+            .set(self.backlog.oldest_open_transaction_seconds);
     }
 }
 
@@ -225,4 +245,9 @@ impl Happening for MaintenanceFailed<'_> {
             );
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a batch has far fewer rows")]
+fn rows_of(rows: usize) -> f64 {
+    rows as f64
 }

@@ -11,6 +11,7 @@ mod happening;
 mod instance;
 mod lease;
 mod maintenance;
+mod metric;
 mod observer;
 mod pace;
 pub mod publish;

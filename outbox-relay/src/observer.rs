@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cursor::Cursor;
 use crate::failpoint::{self, Point};
-use crate::happening::Measured;
+use crate::happening::{Measured, StateSeen};
 use crate::source::{Source, SourceError};
 use crate::state::Shared;
 
@@ -28,6 +28,10 @@ pub(crate) async fn observe(
 ) {
     let mut copied = None;
     loop {
+        telemetry::emit(StateSeen {
+            source: &name,
+            state: &shared.status().state,
+        });
         let cursor = cursors.borrow_and_update().clone();
         if let Some(cursor) = cursor
             && let Err(error) = observe_once(&name, &mut source, cursor, &mut copied, &shared).await

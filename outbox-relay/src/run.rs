@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
 use crate::state::{Shared, State};
-use crate::{Relay, api};
+use crate::{Relay, api, metric};
 
 /// The name of the binary.
 pub const SERVICE: &str = "outbox-relay";
@@ -22,6 +22,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Whatever keeps it from starting. A source that fails later is told by health and log, and does not end the others.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let telemetry = telemetry::init(SERVICE, VERSION, settings.log_format, &settings.log_filter)?;
+    metric::describe();
     ensure!(
         !settings.sources.is_empty(),
         "no source is configured; name at least one database, for example ONCEBOX_SOURCES__ORDER=postgres://relay@127.0.0.1:5433/oncebox_order"

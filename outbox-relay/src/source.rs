@@ -140,6 +140,9 @@ pub struct Backlog {
     pub rows: i64,
     /// Age of the oldest of them; 0 when there is none.
     pub oldest_seconds: f64,
+    /// Age of the oldest transaction that is open in the database, the relay's own aside; 0 when there is none. While it
+    /// is open, nothing that it may have written is published, and the partition that it wrote to is not dropped.
+    pub oldest_open_transaction_seconds: f64,
 }
 
 impl Backlog {

@@ -23,6 +23,25 @@ pub enum State {
     Stopped(String),
 }
 
+impl State {
+    /// Every name that [`State::name`] gives.
+    pub(crate) const NAMES: [&'static str; 6] = [
+        "starting", "standby", "running", "waiting", "refused", "stopped",
+    ];
+
+    /// Its name in metrics, as in the API.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Standby(_) => "standby",
+            Self::Running => "running",
+            Self::Waiting(_) => "waiting",
+            Self::Refused(_) => "refused",
+            Self::Stopped(_) => "stopped",
+        }
+    }
+}
+
 /// Figures of one source.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Status {

@@ -165,12 +165,26 @@ pub(super) async fn backlog(
     .bind(running(&cursor.settled))
     .bind(position)
     .bind(Backlog::BOUND)
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
     Ok(Backlog {
         rows: row.try_get("rows")?,
         oldest_seconds: row.try_get("oldest")?,
+        oldest_open_transaction_seconds: oldest_open_transaction(connection).await?,
     })
+}
+
+/// Of other sessions in this database. Without the right to read all statistics (`pg_monitor`) only those of the same
+/// user are seen.
+async fn oldest_open_transaction(connection: &mut PgConnection) -> Result<f64, SourceError> {
+    let seconds = sqlx::query_scalar(
+        "select coalesce(extract(epoch from clock_timestamp() - min(xact_start)), 0)::float8
+         from pg_stat_activity
+         where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(seconds)
 }
 
 pub(super) async fn keep_copy(
