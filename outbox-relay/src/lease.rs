@@ -28,8 +28,11 @@ pub(crate) struct Lease<S> {
     tenant: Tenant,
     /// Not before it was ours once: a dead tenant on this host can only be our own predecessor then.
     just_started: bool,
-    /// False where leases are switched off, or the database has no table for them.
+    /// False where leases are switched off.
     used: bool,
+    /// Whether this relay has it; not where the database has no table for leases, which may come any day.
+    held: bool,
+    absence_told: bool,
 }
 
 impl<S: Source> Lease<S> {
@@ -46,6 +49,8 @@ impl<S: Source> Lease<S> {
                 lasts,
             },
             just_started: true,
+            held: false,
+            absence_told: false,
         }
     }
 
@@ -60,7 +65,7 @@ impl<S: Source> Lease<S> {
         while self.used {
             match self.try_to_take().await {
                 Ok(None) => {
-                    self.just_started = false;
+                    (self.just_started, self.held) = (false, true);
                     self.changed(LeaseChange::Taken);
                     return Ok(true);
                 }
@@ -68,11 +73,8 @@ impl<S: Source> Lease<S> {
                     self.shared.enter(State::Standby(row.holder));
                 }
                 Err(error) if is_absent(&error) => {
-                    telemetry::emit(LeasesAbsent {
-                        source: &self.name,
-                        error: &error.to_string(),
-                    });
-                    self.used = false;
+                    self.tell_absence(&error);
+                    return Ok(!shutdown.is_cancelled());
                 }
                 Err(error) => return Err(error),
             }
@@ -105,13 +107,14 @@ impl<S: Source> Lease<S> {
 
     /// Renews until `stop` is cancelled; cancels it when the lease has gone to another.
     pub(crate) async fn keep(&mut self, stop: &CancellationToken) {
-        while self.used {
+        while self.held {
             tokio::select! {
                 () = tokio::time::sleep(self.tenant.lasts / 3) => {}
                 () = stop.cancelled() => return,
             }
             failpoint::hit(Point::RenewBefore);
             if !self.is_ours().await {
+                self.held = false;
                 self.changed(LeaseChange::Lost);
                 stop.cancel();
                 return;
@@ -121,20 +124,36 @@ impl<S: Source> Lease<S> {
         stop.cancelled().await;
     }
 
-    /// Whether it is still this relay's, renewing it. A database that does not answer has not given it to another.
+    /// Whether no other relay has it, renewing it. A database that does not answer has not given it to another.
     pub(crate) async fn is_ours(&mut self) -> bool {
-        !self.used || self.source.renew_lease(&self.tenant).await.unwrap_or(true)
+        if !self.used {
+            return true;
+        }
+        if self.held {
+            return self.source.renew_lease(&self.tenant).await.unwrap_or(true);
+        }
+        // Lost, or there was none to be had when the tenure began.
+        matches!(self.source.lease().await, Ok(None) | Err(_))
     }
 
     /// Frees the lease for the next relay at once, after the last transaction has ended.
     pub(crate) async fn release(&mut self) {
-        if self.used {
+        if std::mem::take(&mut self.held) {
             match self.source.release_lease(&self.tenant).await {
                 Ok(()) => self.changed(LeaseChange::Released),
                 Err(error) => {
                     tracing::debug!(source = self.name, %error, "lease not released, it expires")
                 }
             }
+        }
+    }
+
+    fn tell_absence(&mut self, error: &SourceError) {
+        if !std::mem::replace(&mut self.absence_told, true) {
+            telemetry::emit(LeasesAbsent {
+                source: &self.name,
+                error: &error.to_string(),
+            });
         }
     }
 

@@ -74,6 +74,9 @@ pub enum SourceError {
         /// The first id that the database has not given out.
         now: u64,
     },
+    /// The outbox is not the table that it has to be.
+    #[error("{0} (relay.outbox_shape)")]
+    Shape(String),
     /// The database said something that this program does not understand.
     #[error("the database answered {0}")]
     Unexpected(String),

@@ -203,6 +203,8 @@ impl<'a> Journal<'a> {
             .set("isolation.level", isolation)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
+            // The end is told after an empty fetch, for which the broker would wait half a second by default.
+            .set("fetch.wait.max.ms", "10")
             .create_with_context(Quiet)
             .map_err(|error| self.failed(error))
     }

@@ -28,7 +28,8 @@ pub(super) fn of(
     if let Some(key) = &row.key {
         record = record.key(key.as_slice());
     }
-    if let Some(payload) = &row.payload {
+    // Written by rule, since writers differ in how they say "no value": an empty payload is a tombstone too.
+    if let Some(payload) = row.payload.as_ref().filter(|payload| !payload.is_empty()) {
         record = record.payload(payload.as_slice());
     }
     Ok(record)

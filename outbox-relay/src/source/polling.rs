@@ -12,6 +12,7 @@ mod lease;
 mod link;
 mod partitions;
 mod question;
+mod shape;
 
 use std::time::Duration;
 
@@ -46,7 +47,8 @@ impl PollingSource {
 #[async_trait]
 impl Source for PollingSource {
     async fn identity(&mut self) -> Result<Identity, SourceError> {
-        let connection = self.link.take().await?;
+        let mut connection = self.link.take().await?;
+        link::answer(shape::check(&mut connection)).await?;
         self.link.keep(connection);
         self.link.identity()
     }
