@@ -1,6 +1,6 @@
 //! From an outbox row to a Kafka record.
 
-use oncebox::Headers;
+use oncebox::headers;
 use rdkafka::producer::BaseRecord;
 
 use super::outcome::PublishError;
@@ -17,14 +17,12 @@ pub(super) fn of(
         topic: row.topic.clone(),
         problem,
     };
-    let headers = Headers::from_json(&row.headers).map_err(|error| malformed(error.to_string()))?;
-    if headers.iter().any(|(name, _)| name.contains('\0')) {
-        return Err(malformed("a header name holds a zero byte".into()));
-    }
+    let headers = headers::kafka_headers_from_json(row.headers.get())
+        .map_err(|error| malformed(error.to_string()))?;
     if row.topic.contains('\0') {
         return Err(malformed("the topic holds a zero byte".into()));
     }
-    let mut record = BaseRecord::with_opaque_to(&row.topic, index).headers(headers.to_kafka());
+    let mut record = BaseRecord::with_opaque_to(&row.topic, index).headers(headers);
     if let Some(key) = &row.key {
         record = record.key(key.as_slice());
     }

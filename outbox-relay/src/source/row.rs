@@ -17,7 +17,7 @@ pub struct Row {
     /// Record value.
     pub payload: Option<Vec<u8>>,
     /// Record headers.
-    pub headers: sqlx::types::Json<serde_json::Value>,
+    pub headers: sqlx::types::Json<Box<serde_json::value::RawValue>>,
 }
 
 impl Row {
