@@ -104,7 +104,7 @@ enum Action {
 struct Armed {
     point: Point,
     action: Action,
-    /// Hits that are still let through, then this one; counts below zero afterwards and never acts again.
+    /// Hits that are still let through, then this one; it counts on afterwards and does not come here again.
     left: AtomicU32,
 }
 

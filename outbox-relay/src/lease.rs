@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::failpoint::{self, Point};
 use crate::happening::{LeaseChange, LeaseChanged, LeasesAbsent};
-use crate::source::{LeaseRow, Source, SourceError, Tenant};
+use crate::source::{Source, SourceError, Tenant};
 use crate::state::{Shared, State};
 
 /// A relay that stands by looks this often: a quarter of the second in which a graceful stop hands over.
@@ -62,16 +62,16 @@ impl<S: Source> Lease<S> {
         &mut self,
         shutdown: &CancellationToken,
     ) -> Result<bool, SourceError> {
+        // Whatever ended the tenure before: it is had again only by taking it.
+        self.held = false;
         while self.used {
             match self.try_to_take().await {
-                Ok(None) => {
+                Ok(true) => {
                     (self.just_started, self.held) = (false, true);
                     self.changed(LeaseChange::Taken);
                     return Ok(true);
                 }
-                Ok(Some(row)) => {
-                    self.shared.enter(State::Standby(row.holder));
-                }
+                Ok(false) => {}
                 Err(error) if is_absent(&error) => {
                     self.tell_absence(&error);
                     return Ok(!shutdown.is_cancelled());
@@ -86,23 +86,18 @@ impl<S: Source> Lease<S> {
         Ok(!shutdown.is_cancelled())
     }
 
-    /// None when it was taken; otherwise who has it.
-    async fn try_to_take(&mut self) -> Result<Option<LeaseRow>, SourceError> {
-        let row = self.source.lease().await?;
-        let dead = row
-            .as_ref()
-            .filter(|row| self.just_started && is_dead(&row.holder))
-            .map(|row| row.owner);
-        match row {
-            Some(row) if !row.expired && row.owner != self.tenant.owner && dead.is_none() => {
-                Ok(Some(row))
-            }
-            row => {
-                let taken = self.source.take_lease(&self.tenant, dead).await?;
-                // Another was quicker: the next look tells who.
-                Ok(if taken { None } else { row })
+    /// Whether it was taken. False when another has it, or was quicker, which the next look tells.
+    async fn try_to_take(&mut self) -> Result<bool, SourceError> {
+        let mut dead = None;
+        if let Some(row) = self.source.lease().await? {
+            if self.just_started && is_dead(&row.holder) {
+                dead = Some(row.owner);
+            } else if !row.expired && row.owner != self.tenant.owner {
+                self.shared.enter(State::Standby(row.holder));
+                return Ok(false);
             }
         }
+        self.source.take_lease(&self.tenant, dead).await
     }
 
     /// Renews until `stop` is cancelled; cancels it when the lease has gone to another.

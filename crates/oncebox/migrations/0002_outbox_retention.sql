@@ -2,7 +2,7 @@
 -- may lie in the default partition already, or somebody may hold a lock for longer than writers should wait behind us.
 create or replace function oncebox.ensure_partitions(days_ahead integer default 7) returns integer
 language plpgsql
-set lock_timeout = '100ms'
+set lock_timeout = '30s'
 as $$
 declare
     made integer := 0;
@@ -10,6 +10,9 @@ declare
 begin
     -- Two services of one database may start at once.
     perform pg_advisory_xact_lock(hashtext('oncebox.ensure_partitions'));
+    -- From here on writers may queue behind a lock that this waits for. Undone when the function returns, as the
+    -- function sets it itself.
+    perform set_config('lock_timeout', '100ms', true);
     for day in select generate_series(
         (now() at time zone 'utc')::date, (now() at time zone 'utc')::date + days_ahead, interval '1 day')::date
     loop
