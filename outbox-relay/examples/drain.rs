@@ -38,7 +38,7 @@ async fn main() {
     let mut settings: Settings = toml::from_str(outbox_relay::DEFAULTS).unwrap();
     settings.kafka = testkit::kafka_address();
     settings.topic_prefix = prefix;
-    settings.sources = BTreeMap::from([("drain".to_owned(), database.url().to_owned())]);
+    settings.sources = BTreeMap::from([("drain".to_owned(), database.url().into())]);
     let (shutdown, started, busy) = (
         CancellationToken::new(),
         Instant::now(),

@@ -155,6 +155,10 @@ pub struct Cursor {
     /// Which tenure of which relay wrote it: a relay that the broker refuses reads here whether another has taken over.
     #[serde(default)]
     pub writer: Uuid,
+    /// Parked rows that this transaction, or one before it, published, until the database is known to have forgotten
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<i64>,
 }
 
 impl Cursor {
@@ -169,6 +173,25 @@ impl Cursor {
             settled: Snapshot::nothing(),
             window: None,
             writer: Uuid::nil(),
+            released: Vec::new(),
+        }
+    }
+
+    /// A place that was found from an earlier state of this cursor. What was released since then stays said.
+    #[must_use]
+    pub fn moved_to(&self, place: Self) -> Self {
+        Self {
+            released: self.released.clone(),
+            ..place
+        }
+    }
+
+    /// The same place, and these parked rows published.
+    #[must_use]
+    pub fn releasing(&self, released: Vec<i64>) -> Self {
+        Self {
+            released,
+            ..self.clone()
         }
     }
 

@@ -51,6 +51,10 @@ pub enum Role {
     Observer,
     /// Several times in the duration of a lease, beside publishing.
     Lease,
+    /// When the broker refuses a row.
+    Park,
+    /// When it takes the row after all.
+    Release,
 }
 
 points! {
@@ -86,6 +90,14 @@ points! {
     CopyBefore = "copy.before", Observer;
     /// The copy is written.
     CopyAfter = "copy.after", Observer;
+    /// Before refused rows, or rows behind them, are parked.
+    ParkBefore = "park.before", Park;
+    /// They are parked, the cursor has not passed them.
+    ParkAfter = "park.after", Park;
+    /// Parked rows are published, the database has not forgotten them.
+    ForgetBefore = "forget.before", Release;
+    /// It has forgotten them.
+    ForgetAfter = "forget.after", Release;
     /// Before the lease is renewed.
     RenewBefore = "renew.before", Lease;
     /// The lease is renewed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics::{counter, gauge, histogram};
 use telemetry::Happening;
 
-use crate::source::{Backlog, Maintained};
+use crate::source::{Backlog, Maintained, Parkings};
 use crate::state::State;
 
 /// A transaction was committed.
@@ -147,20 +147,44 @@ impl Happening for LeasesAbsent<'_> {
     }
 }
 
-/// The broker refuses a row.
+/// The broker refuses rows of a batch; the error is the first one's.
 pub(crate) struct RowRefused<'a> {
     pub(crate) source: &'a str,
     pub(crate) error: &'a str,
+    pub(crate) rows: usize,
+    /// Whether the policy of its topic is to go on without it.
+    pub(crate) skipped: bool,
 }
 
 impl Happening for RowRefused<'_> {
     fn emit(self) {
-        counter!("oncebox_relay_refused_total", "source" => self.source.to_owned()).increment(1);
+        counter!("oncebox_relay_refused_total", "source" => self.source.to_owned())
+            .increment(self.rows as u64);
         tracing::error!(
             source = self.source,
             error = self.error,
+            rows = self.rows,
             code = "relay.row_refused",
-            "row refused, later rows wait behind it"
+            skipped = self.skipped,
+            "row refused"
+        );
+    }
+}
+
+/// Parked rows were published: refused ones that the broker takes now, those behind them, or delayed ones.
+pub(crate) struct Released<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) rows: usize,
+}
+
+impl Happening for Released<'_> {
+    fn emit(self) {
+        counter!("oncebox_relay_released_rows_total", "source" => self.source.to_owned())
+            .increment(self.rows as u64);
+        tracing::debug!(
+            source = self.source,
+            rows = self.rows,
+            "parked rows published"
         );
     }
 }
@@ -188,6 +212,8 @@ impl Happening for Stopped<'_> {
 pub(crate) struct Measured<'a> {
     pub(crate) source: &'a str,
     pub(crate) backlog: Backlog,
+    pub(crate) parked: Parkings,
+    pub(crate) blocked_keys: u64,
 }
 
 impl Happening for Measured<'_> {
@@ -198,8 +224,20 @@ impl Happening for Measured<'_> {
             .set(self.backlog.rows as f64);
         gauge!("oncebox_relay_oldest_pending_age_seconds", "source" => source.clone())
             .set(self.backlog.oldest_seconds);
-        gauge!("oncebox_relay_oldest_open_transaction_seconds", "source" => source)
+        gauge!("oncebox_relay_oldest_open_transaction_seconds", "source" => source.clone())
             .set(self.backlog.oldest_open_transaction_seconds);
+        gauge!("oncebox_relay_blocked_keys", "source" => source.clone())
+            .set(self.blocked_keys as f64);
+        let parked = self.parked;
+        for (state, rows) in [
+            ("refused", parked.refused),
+            ("waiting", parked.waiting),
+            ("delayed", parked.delayed),
+            ("dead", parked.dead),
+        ] {
+            gauge!("oncebox_relay_parked_rows", "source" => source.clone(), "state" => state)
+                .set(rows as f64);
+        }
     }
 }
 

@@ -1,22 +1,24 @@
 //! One source, from taking it over to the end of the process: read a batch, publish it while the next is read, move on.
 //!
-//! A lease decides which of several relays runs this; see [`crate::lease`]. Blocked keys, which will let other keys pass a
-//! refused row, have their place in [`Instance::refused`].
+//! A lease decides which of several relays runs this; see [`crate::lease`]. Rows that the broker refuses are parked with
+//! those behind them, and released when it takes them; see [`crate::parking`].
+
+mod lot;
+mod release;
+mod work;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cursor::{Cursor, Identity};
-use crate::failpoint::{self, Point};
-use crate::happening::{Aborted, Away, Published, RowRefused, Running, Stopped};
+use crate::happening::{Away, Published, Running, Stopped};
 use crate::lease::Lease;
 use crate::pace::Pace;
-use crate::publish::{Lead, PublishError, Publisher};
 use crate::settings::Settings;
-use crate::source::{Batch, Limits, Source, SourceError};
+use crate::source::{Source, SourceError};
 use crate::state::{Shared, State};
 use crate::takeover::Seat;
 
@@ -38,6 +40,8 @@ pub(crate) struct Instance<S> {
     pub(crate) shutdown: CancellationToken,
     /// Ends the tenure in hand: at shutdown, or when its lease is lost.
     pub(crate) stop: CancellationToken,
+    /// An operator changed something about parked rows.
+    pub(crate) poke: Arc<Notify>,
 }
 
 /// Why a tenure (from taking over to losing the producer) ended.
@@ -118,132 +122,19 @@ impl<S: Source> Instance<S> {
             Ok(taken) => taken,
             Err(end) => return end,
         };
-        self.running(&cursor);
-        let end = self.work(&publisher, cursor).await;
+        let end = match self.open_lot(cursor).await {
+            Ok((cursor, lot)) => {
+                self.running(&cursor);
+                self.work(&publisher, cursor, lot).await
+            }
+            Err(error) => unreadable(error).unwrap_or_else(End::Again),
+        };
         // Closing a producer waits for its threads: not on a thread of the async runtime.
         let closed = tokio::task::spawn_blocking(move || drop(publisher)).await;
         if let Err(panic) = closed {
             tracing::debug!(%panic, "closing the producer");
         }
         end
-    }
-
-    async fn work(&mut self, publisher: &Arc<Publisher>, mut cursor: Cursor) -> End {
-        let mut idle = Pace::new(self.settings.poll_min(), self.settings.poll_max());
-        let mut away = Pace::away();
-        let mut limits = self.settings.limits();
-        let mut ahead: Option<Batch> = None;
-        loop {
-            self.cursors.send_replace(Some(cursor.clone()));
-            if self.stop.is_cancelled() {
-                return End::Shutdown;
-            }
-            let batch = match ahead.take() {
-                Some(batch) => batch,
-                None => match read(&mut self.source, &cursor, limits).await {
-                    Ok(batch) => batch,
-                    Err(error) => match unreadable(error) {
-                        Ok(end) => return end,
-                        Err(reason) => {
-                            self.away(&reason);
-                            if !self.sleep(away.pause()).await {
-                                return End::Shutdown;
-                            }
-                            continue;
-                        }
-                    },
-                },
-            };
-            if batch.rows.is_empty() {
-                // Nothing waits, so whatever was away is not missed any more.
-                self.running(&cursor);
-                // The cursor moves in memory only: after a restart the older one finds the same rows.
-                let more = batch.more;
-                cursor = batch.next;
-                if !more && !self.sleep(idle.pause()).await {
-                    return End::Shutdown;
-                }
-                continue;
-            }
-            idle.reset();
-            let batch = Arc::new(batch);
-            let published = publish(Arc::clone(publisher), Arc::clone(&batch));
-            let (published, next) = tokio::join!(
-                told_when_slow(&self.name, &self.shared, published),
-                read(&mut self.source, &batch.next, self.settings.limits()),
-            );
-            match published {
-                Ok(took) => {
-                    cursor = batch.next.clone();
-                    self.published(&cursor, batch.rows.len(), took);
-                    self.running(&cursor);
-                    away.reset();
-                    limits = self.settings.limits();
-                    // Nothing found is old news by now, and a failure shows again when it is asked again.
-                    ahead = next.ok().filter(|next| !next.rows.is_empty());
-                }
-                // From the unchanged cursor again; what was read ahead assumed otherwise.
-                Err(error) => match self.after(&error, &batch, &mut limits, &mut away).await {
-                    Some(End::Again(text)) if error.lead() == Lead::Fenced => {
-                        return self.seat.refused(cursor.writer, &text).await;
-                    }
-                    Some(end) => return end,
-                    None => {}
-                },
-            }
-        }
-    }
-
-    /// What to do after a batch failed; none means: from the unchanged cursor again.
-    async fn after(
-        &self,
-        error: &PublishError,
-        batch: &Batch,
-        limits: &mut Limits,
-        away: &mut Pace,
-    ) -> Option<End> {
-        let text = error.to_string();
-        match error.lead() {
-            Lead::Fenced | Lead::NewProducer => Some(End::Again(text)),
-            Lead::Refused => self.refused(error, batch, limits, &text).await,
-            Lead::Abort => {
-                let first_of_outage = self.shared.enter(State::Waiting(text.clone()));
-                telemetry::emit(Aborted {
-                    source: &self.name,
-                    error: &text,
-                    first_of_outage,
-                });
-                (!self.sleep(away.pause()).await).then_some(End::Shutdown)
-            }
-        }
-    }
-
-    /// Rows before a refused one are published; the row itself and all behind it wait, since later rows of its key must
-    /// not pass it. That other keys may comes with the block-key policy, here.
-    async fn refused(
-        &self,
-        error: &PublishError,
-        batch: &Batch,
-        limits: &mut Limits,
-        text: &str,
-    ) -> Option<End> {
-        let before = batch
-            .rows
-            .iter()
-            .take_while(|row| Some(row.seq) != error.row());
-        let before = i64::try_from(before.count()).unwrap_or(i64::MAX);
-        limits.rows = before.max(1);
-        if before > 0 {
-            return None;
-        }
-        if self.shared.enter(State::Refused(text.to_owned())) {
-            telemetry::emit(RowRefused {
-                source: &self.name,
-                error: text,
-            });
-        }
-        let pause = Duration::from_millis(self.settings.refused_retry_ms);
-        (!self.sleep(pause).await).then_some(End::Shutdown)
     }
 
     fn published(&self, cursor: &Cursor, rows: usize, took: Duration) {
@@ -256,6 +147,11 @@ impl<S: Source> Instance<S> {
             rows,
             took,
         });
+    }
+
+    fn tell_blocked(&self, keys: usize) {
+        self.shared
+            .update(|status| status.blocked_keys = keys as u64);
     }
 
     fn running(&self, cursor: &Cursor) {
@@ -288,30 +184,6 @@ impl<S: Source> Instance<S> {
             () = self.stop.cancelled() => false,
         }
     }
-}
-
-/// Reads the next batch.
-async fn read(
-    source: &mut impl Source,
-    cursor: &Cursor,
-    limits: Limits,
-) -> Result<Batch, SourceError> {
-    failpoint::hit(Point::ReadBefore);
-    let batch = source.read(cursor, limits).await?;
-    if !batch.rows.is_empty() {
-        failpoint::hit(Point::ReadAfter);
-    }
-    Ok(batch)
-}
-
-/// Publishes a batch off the async runtime; returns how long it took.
-async fn publish(publisher: Arc<Publisher>, batch: Arc<Batch>) -> Result<Duration, PublishError> {
-    let started = Instant::now();
-    let published =
-        tokio::task::spawn_blocking(move || publisher.publish(&batch.rows, &batch.next)).await;
-    // A panic in there leaves the producer in a state that nobody knows.
-    published.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-    Ok(started.elapsed())
 }
 
 /// The outcome of publishing. Health does not wait for it: librdkafka tries for half a minute to reach a broker that

@@ -72,7 +72,7 @@ impl<S: Source> Lease<S> {
                     return Ok(true);
                 }
                 Ok(false) => {}
-                Err(error) if is_absent(&error) => {
+                Err(error) if error.is_absent() => {
                     self.tell_absence(&error);
                     return Ok(!shutdown.is_cancelled());
                 }
@@ -158,15 +158,6 @@ impl<S: Source> Lease<S> {
             change,
         });
     }
-}
-
-/// Whether the database has no table for leases: an older service's, or one that lets this user not use it.
-fn is_absent(error: &SourceError) -> bool {
-    let SourceError::Database(sqlx::Error::Database(error)) = error else {
-        return false;
-    };
-    // undefined_table, insufficient_privilege (PostgreSQL documentation, appendix A).
-    matches!(error.code().as_deref(), Some("42P01" | "42501"))
 }
 
 fn holder(process: u32) -> String {

@@ -4,7 +4,7 @@
 //! For each source: [`source`] reads what has committed since the [`cursor`], [`publish`] writes it together with the
 //! new cursor in one Kafka transaction. Kafka's cursor decides; nothing else has to be right for that.
 
-mod api;
+pub mod api;
 pub mod cursor;
 pub mod failpoint;
 mod happening;
@@ -14,6 +14,7 @@ mod maintenance;
 mod metric;
 mod observer;
 mod pace;
+mod parking;
 pub mod publish;
 mod run;
 pub mod settings;
@@ -21,17 +22,20 @@ pub mod source;
 pub mod state;
 mod takeover;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use maintenance::Upkeep;
 pub use run::{SERVICE, VERSION, run};
-pub use settings::Settings;
+pub use settings::{Settings, SourceSettings};
 
+use api::Desk;
 use instance::Instance;
 use lease::Lease;
 use source::{PollingSource, SourceError};
@@ -45,6 +49,7 @@ pub const DEFAULTS: &str = include_str!("defaults.toml");
 #[derive(Debug)]
 pub struct Relay {
     shared: Vec<Arc<Shared>>,
+    desks: BTreeMap<String, Desk>,
     tasks: JoinSet<()>,
 }
 
@@ -63,28 +68,32 @@ impl Relay {
             .set("reconnect.backoff.max.ms", "1000");
         let mut relay = Self {
             shared: Vec::new(),
+            desks: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
-        for (name, url) in &settings.sources {
+        for (name, source) in &settings.sources {
+            let (table, poke) = (source.table(), Arc::new(Notify::new()));
+            let open = || PollingSource::new(source.url(), &table);
             let shared = Arc::new(Shared::new(name));
             let (cursors, observed) = watch::channel(None);
             let instance = Instance {
                 name: name.clone(),
-                source: PollingSource::new(url)?,
+                source: open()?,
                 seat: Seat::new(&kafka, &settings, name),
                 settings: Arc::clone(&settings),
                 shared: Arc::clone(&shared),
                 cursors,
                 shutdown: shutdown.clone(),
                 stop: shutdown.clone(),
+                poke: Arc::clone(&poke),
             };
             let lasts = Duration::from_secs(settings.lease_seconds);
-            let lease = Lease::new(name, PollingSource::new(url)?, Arc::clone(&shared), lasts);
-            let observer = PollingSource::new(url)?;
+            let lease = Lease::new(name, open()?, Arc::clone(&shared), lasts);
+            let observer = open()?;
             relay.tasks.spawn(instance.run(lease));
             relay.tasks.spawn(maintenance::maintain(
                 name.clone(),
-                PollingSource::new(url)?,
+                open()?,
                 observed.clone(),
                 settings.upkeep(),
                 shutdown.clone(),
@@ -96,6 +105,12 @@ impl Relay {
                 Arc::clone(&shared),
                 shutdown.clone(),
             ));
+            let desk = Desk {
+                shared: Arc::clone(&shared),
+                database: Mutex::new(open()?),
+                poke,
+            };
+            relay.desks.insert(name.clone(), desk);
             relay.shared.push(shared);
         }
         Ok(relay)
@@ -104,6 +119,11 @@ impl Relay {
     /// What each source is doing.
     pub fn shared(&self) -> &[Arc<Shared>] {
         &self.shared
+    }
+
+    /// What operators reach the sources by; to be taken once.
+    pub(crate) fn take_desks(&mut self) -> BTreeMap<String, Desk> {
+        std::mem::take(&mut self.desks)
     }
 
     /// Waits until every source has ended: after the shutdown token, when the transactions in hand are finished.

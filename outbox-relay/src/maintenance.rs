@@ -15,9 +15,13 @@ const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How and how often.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Upkeep {
-    pub(crate) retention: Duration,
-    pub(crate) interval: Duration,
+pub struct Upkeep {
+    /// How long published rows stay after their day.
+    pub retention: Duration,
+    /// Pause between two rounds.
+    pub interval: Duration,
+    /// How long skipped rows stay.
+    pub keep_dead: Duration,
 }
 
 /// Maintains one source until asked to stop.
@@ -39,7 +43,7 @@ pub(crate) async fn maintain(
         match cursor {
             // Until the cursor is read back from Kafka nothing is known to be published.
             None => pause = pause.min(BUSY_PAUSE),
-            Some(cursor) => match source.maintain(&cursor, upkeep.retention).await {
+            Some(cursor) => match source.maintain(&cursor, upkeep).await {
                 Ok(maintained) => {
                     failing = false;
                     if maintained.busy {

@@ -42,6 +42,18 @@ pub(crate) fn describe() {
         "oncebox_relay_refused_total",
         "Rows that the broker refused."
     );
+    metrics::describe_gauge!(
+        "oncebox_relay_blocked_keys",
+        "Keys whose rows wait behind one that the broker refuses."
+    );
+    metrics::describe_gauge!(
+        "oncebox_relay_parked_rows",
+        "Parked rows by state (refused, waiting, delayed, dead), each counted up to 100,000."
+    );
+    metrics::describe_counter!(
+        "oncebox_relay_released_rows_total",
+        "Parked rows that were published."
+    );
     metrics::describe_counter!(
         "oncebox_relay_stopped_total",
         "Times that a source stopped until somebody acts, by error code."

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cursor::Cursor;
 use crate::failpoint::{self, Point};
 use crate::happening::{Measured, StateSeen};
-use crate::source::{Source, SourceError};
+use crate::source::{Parkings, Source, SourceError};
 use crate::state::Shared;
 
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -60,13 +60,20 @@ async fn observe_once(
     shared: &Shared,
 ) -> Result<(), SourceError> {
     let backlog = source.backlog(&cursor).await?;
+    let parked = match source.parkings().await {
+        Err(error) if error.is_absent() => Parkings::default(),
+        parked => parked?,
+    };
     shared.update(|status| {
+        status.parked = parked;
         status.pending_rows = backlog.rows;
         status.oldest_pending_seconds = backlog.oldest_seconds;
     });
     telemetry::emit(Measured {
         source: name,
         backlog,
+        parked,
+        blocked_keys: shared.status().blocked_keys,
     });
     let published_rows = shared.status().published_rows;
     // Writing a copy takes a transaction id and so moves the snapshot of every database of the cluster: whoever copied

@@ -5,7 +5,10 @@ mod outcome;
 mod producer;
 mod quiet;
 mod record;
+mod refusal;
+mod topics;
 
 pub use journal::{Journal, JournalError};
 pub use outcome::{Lead, PublishError};
 pub use producer::Publisher;
+pub use refusal::Refused;

@@ -29,17 +29,14 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     );
     let address = settings.http_address.clone();
     let deadline = Duration::from_secs(settings.shutdown_seconds);
-    let relay = Relay::start(settings, &shutdown)
+    let token = settings.token.clone();
+    let mut relay = Relay::start(settings, &shutdown)
         .context("a source's address is not a PostgreSQL address")?;
-    let sources = Arc::new(relay.shared().to_vec());
-    let mut server = Server::new(
-        SERVICE,
-        VERSION,
-        telemetry,
-        api::routes(Arc::clone(&sources)),
-    );
-    for source in sources.iter() {
-        let (name, source) = (source.status().source, Arc::clone(source));
+    let sources = relay.shared().to_vec();
+    let desks = Arc::new(relay.take_desks());
+    let mut server = Server::new(SERVICE, VERSION, telemetry, api::routes(desks, &token));
+    for source in sources {
+        let name = source.status().source;
         // The name lives as long as the process; there is one for each configured source.
         server = server.check(Box::leak(name.into_boxed_str()), move || {
             let healthy = health(&source);

@@ -3,15 +3,20 @@
 mod polling;
 mod row;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
-pub use polling::{LeaseRow, PollingSource, Tenant};
+pub use polling::{
+    Choice, Decided, Decision, LeaseRow, ParkedRow, Parkings, PollingSource, Table, Tenant,
+};
 pub use row::Row;
 
 use crate::cursor::{Cursor, Identity};
+use crate::maintenance::Upkeep;
+pub use crate::parking::{Park, Parked, Why};
 
 /// Rows in the order in which they are to be published, and the cursor that holds once they are.
 #[derive(Debug)]
@@ -74,12 +79,26 @@ pub enum SourceError {
         /// The first id that the database has not given out.
         now: u64,
     },
+    /// Another relay has claimed the right to park.
+    #[error("another relay has claimed the source in its database")]
+    Ousted,
     /// The outbox is not the table that it has to be.
     #[error("{0} (relay.outbox_shape)")]
     Shape(String),
     /// The database said something that this program does not understand.
     #[error("the database answered {0}")]
     Unexpected(String),
+}
+
+impl SourceError {
+    /// Whether a table of the kit is not there: an older service's database, or a user that may not use it.
+    pub(crate) fn is_absent(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        // undefined_table, insufficient_privilege, invalid_schema_name (PostgreSQL documentation, appendix A).
+        matches!(error.code().as_deref(), Some("42P01" | "42501" | "3F000"))
+    }
 }
 
 /// An outbox.
@@ -98,13 +117,45 @@ pub trait Source: Send {
     /// Keeps a copy of the cursor beside the outbox, for lag figures and for dropping partitions.
     async fn keep_copy(&mut self, cursor: &Cursor) -> Result<(), SourceError>;
 
-    /// Makes partitions ahead, and drops those whose rows the cursor has passed and whose day ended longer ago than the
-    /// retention.
+    /// Makes partitions ahead, drops those whose rows the cursor has passed and whose day ended longer ago than the
+    /// retention, and forgets skipped rows in their time.
     async fn maintain(
         &mut self,
         cursor: &Cursor,
-        retention: Duration,
+        upkeep: Upkeep,
     ) -> Result<Maintained, SourceError>;
+
+    /// Lets only this tenure park from now on.
+    async fn claim(&mut self, writer: Uuid) -> Result<(), SourceError>;
+
+    /// What lies parked, as a relay finds it that begins at that cursor.
+    async fn parked(&mut self, cursor: &Cursor) -> Result<Parked, SourceError>;
+
+    /// Parks rows of the outbox. Rows that are parked already stay as they are. [`SourceError::Ousted`] when another
+    /// tenure has claimed the source since.
+    async fn park(
+        &mut self,
+        rows: &[Park],
+        first_pause: Duration,
+        writer: Uuid,
+    ) -> Result<(), SourceError>;
+
+    /// Parked rows that may be published now, in their order. Rows that wait behind others are looked through only
+    /// `with_waiting`: they may be many, and none is free before a row that was refused is gone.
+    async fn due(&mut self, limits: Limits, with_waiting: bool) -> Result<Due, SourceError>;
+
+    /// How many rows are parked.
+    async fn parkings(&mut self) -> Result<Parkings, SourceError>;
+
+    /// Forgets parked rows, which are published. Repeated, it changes nothing.
+    async fn released(&mut self, seqs: &[i64]) -> Result<(), SourceError>;
+
+    /// Puts parked rows off that the broker refused again, each for twice as long as before.
+    async fn refused_again(
+        &mut self,
+        refused: &[Park],
+        first_pause: Duration,
+    ) -> Result<(), SourceError>;
 
     /// Who publishes this source now, if anybody ever did.
     async fn lease(&mut self) -> Result<Option<LeaseRow>, SourceError>;
@@ -121,6 +172,19 @@ pub trait Source: Send {
 
     /// Gives the lease back before it expires.
     async fn release_lease(&mut self, tenant: &Tenant) -> Result<(), SourceError>;
+}
+
+/// What of the parked rows may be published now, and when to look again.
+#[derive(Debug, Clone, Default)]
+pub struct Due {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// Which of them were delayed: they hold no place in the order of their key.
+    pub delayed: HashSet<i64>,
+    /// When the next one may be published.
+    pub next: Option<Duration>,
+    /// The last line of the audit: another than before means that an operator changed something.
+    pub audit: i64,
 }
 
 /// What a round of maintenance did and found.

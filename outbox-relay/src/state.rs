@@ -2,11 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::source::Parkings;
+
 /// What a source is doing now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "state", content = "reason")]
 pub enum State {
     /// Taking over: fencing a predecessor and reading the cursor back.
@@ -17,7 +19,7 @@ pub enum State {
     Running,
     /// Database or broker is away; tried again by itself.
     Waiting(String),
-    /// The broker refuses a row; later rows wait behind it, and it is tried again slowly.
+    /// Nothing is published: the broker refuses a row and it cannot be parked, or too many are. Tried again slowly.
     Refused(String),
     /// Ended until somebody acts: fenced by another relay, or a database that is not the cursor's.
     Stopped(String),
@@ -30,7 +32,7 @@ impl State {
     ];
 
     /// Its name in metrics, as in the API.
-    pub(crate) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Standby(_) => "standby",
@@ -43,7 +45,7 @@ impl State {
 }
 
 /// Figures of one source.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Name in the configuration.
     pub source: String,
@@ -56,6 +58,10 @@ pub struct Status {
     pub pending_rows: i64,
     /// Age in seconds of the oldest row that waits.
     pub oldest_pending_seconds: f64,
+    /// Keys that are blocked by a row that the broker refuses.
+    pub blocked_keys: u64,
+    /// Rows that are parked.
+    pub parked: Parkings,
     /// The cursor: settled snapshot, and the position in a window that is not finished.
     pub cursor: Option<String>,
 }
@@ -75,6 +81,8 @@ impl Shared {
                 published_rows: 0,
                 pending_rows: 0,
                 oldest_pending_seconds: 0.0,
+                blocked_keys: 0,
+                parked: Parkings::default(),
                 cursor: None,
             }),
         }

@@ -96,7 +96,7 @@ impl Seat {
                 reason: format!("another relay has taken this source over: {text}"),
             },
             // Not known is treated like the second: to take over again is safe, only not polite.
-            _ => End::Again(format!("the broker gave up the transaction: {text}")),
+            _ => End::Again(format!("the transaction was given up: {text}")),
         }
     }
 }

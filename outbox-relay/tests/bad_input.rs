@@ -15,7 +15,7 @@ fn settings(url: &str, prefix: &str) -> Settings {
     let mut settings: Settings = toml::from_str(outbox_relay::DEFAULTS).unwrap();
     settings.kafka = testkit::kafka_address();
     settings.topic_prefix = prefix.to_owned();
-    settings.sources = BTreeMap::from([("odd".to_owned(), url.to_owned())]);
+    settings.sources = BTreeMap::from([("odd".to_owned(), url.into())]);
     settings
 }
 

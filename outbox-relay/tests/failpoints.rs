@@ -21,12 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Transactions that wait, of ten rows; a batch of the relay takes two.
 const TRANSACTIONS: usize = 20;
 const KEYS: usize = 7;
+/// Keys of rows that are refused.
+const REFUSED_KEYS: usize = 2;
 /// Cases that run at the same time.
 const AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_point_nothing_is_lost_or_doubled() {
-    every_point(|point| async move {
+    every_point(publishes, |point| async move {
         let world = World::new().await;
         world.write(0..TRANSACTIONS).await;
         let mut first = world.start("first", Some((point, "kill")));
@@ -50,7 +52,7 @@ async fn killed_at_every_point_nothing_is_lost_or_doubled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen_at_every_point_and_woken_nothing_is_lost_or_doubled() {
-    every_point(|point| async move {
+    every_point(publishes, |point| async move {
         let world = World::new().await;
         world.write(0..TRANSACTIONS).await;
         let first = world.start("first", Some((point, "stop")));
@@ -87,8 +89,86 @@ async fn frozen_at_every_point_and_woken_nothing_is_lost_or_doubled() {
     .await;
 }
 
-async fn every_point<F: Future<Output = ()>>(case: impl Fn(Point) -> F) {
-    futures::stream::iter(Point::ALL.iter().copied())
+/// The same with rows that the broker refuses for a while: their topic is made only later.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_parks_or_releases_nothing_is_lost_or_doubled() {
+    every_point(parks, |point| async move {
+        let world = World::new().await;
+        world.write_refused(0..6).await;
+        let mut first = world.start("first", Some((point, "kill")));
+        if point.role() == Role::Release {
+            world.parked(6).await;
+            world.make_late_topic().await;
+        }
+        testkit::eventually("the kill", PATIENCE, async || {
+            first.child.try_wait().unwrap()
+        })
+        .await;
+        let _second = world.start("second", None);
+        world.write_refused(6..9).await;
+        world.make_late_topic().await;
+        world.check_late(point, 9).await;
+        world.parked(0).await;
+        world.write(0..1).await;
+        world.check(point, 1).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frozen_while_it_parks_or_releases_and_woken_nothing_is_lost_or_doubled() {
+    every_point(parks, |point| async move {
+        let world = World::new().await;
+        world.write_refused(0..6).await;
+        let first = world.start("first", Some((point, "stop")));
+        if point.role() == Role::Release {
+            world.parked(6).await;
+            world.make_late_topic().await;
+        }
+        testkit::eventually("the freeze", PATIENCE, async || {
+            first.is_stopped().then_some(())
+        })
+        .await;
+        let second = world.start("second", None);
+        world.write_refused(6..9).await;
+        world.make_late_topic().await;
+        world.check_late(point, 9).await;
+        kill(first.pid(), Signal::SIGCONT).unwrap();
+        let mut written = 0;
+        testkit::eventually("the first is fenced", PATIENCE, async || {
+            world.write(written..written + 1).await;
+            written += 1;
+            first.is_fenced().then_some(())
+        })
+        .await;
+        assert!(!second.is_fenced(), "{}: {}", point.name(), second.log());
+        world.write_refused(9..10).await;
+        world.check_late(point, 10).await;
+        world.check(point, written).await;
+        world.parked(0).await;
+    })
+    .await;
+}
+
+fn parks(point: Point) -> bool {
+    matches!(point.role(), Role::Park | Role::Release)
+}
+
+fn publishes(point: Point) -> bool {
+    !parks(point)
+}
+
+async fn every_point<F: Future<Output = ()>>(
+    which: impl Fn(Point) -> bool,
+    case: impl Fn(Point) -> F,
+) {
+    let points: Vec<_> = Point::ALL
+        .iter()
+        .copied()
+        .filter(|point| which(*point))
+        .collect();
+    assert!(!points.is_empty());
+    futures::stream::iter(points)
         .map(case)
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<_>>()
@@ -132,7 +212,7 @@ impl World {
         if let Some((point, action)) = failpoint {
             // In the middle of the work, where there is a middle.
             let hit = match point.role() {
-                Role::TakeOver | Role::Observer => 1,
+                Role::TakeOver | Role::Observer | Role::Park | Role::Release => 1,
                 // After a second and a half: when it has taken over.
                 Role::Lease => 5,
                 Role::Batch => 3,
@@ -150,6 +230,7 @@ impl World {
             .env("ONCEBOX_TOPIC_PREFIX", &self.prefix)
             .env("ONCEBOX_SOURCES__BENCH", self.database.url())
             .env("ONCEBOX_BATCH_ROWS", "20")
+            .env("ONCEBOX_REFUSED_RETRY_MS", "100")
             // Without a lease to wait for, the second takes over at once: it is the broker that stops the first.
             .env("ONCEBOX_LEASE_SECONDS", lease_seconds)
             .env("ONCEBOX_LOG_FORMAT", "text")
@@ -179,22 +260,66 @@ impl World {
         }
     }
 
-    /// Waits for all rows of so many transactions: none missing, none twice, each key in commit order.
-    async fn check(&self, point: Point, transactions: usize) {
-        let rows = transactions * 10;
-        let what = format!("{rows} records, {}", point.name());
-        let records = testkit::eventually(&what, PATIENCE, async || {
-            let records = testkit::kafka::read_committed(&self.topic).await;
-            (records.len() >= rows).then_some(records)
+    fn late_topic(&self) -> String {
+        format!("{}late", self.prefix)
+    }
+
+    async fn make_late_topic(&self) {
+        testkit::kafka::create_topics(&[&self.late_topic()], 3).await;
+    }
+
+    /// Commits rows for a topic that is not there yet, each numbered within its key.
+    async fn write_refused(&self, rows: std::ops::Range<usize>) {
+        for row in rows {
+            let (key, number) = (row % REFUSED_KEYS, row / REFUSED_KEYS);
+            sqlx::query(
+                "insert into oncebox.outbox (event_id, topic, key, payload, headers)
+                 select id, $1, convert_to($2, 'utf8'), convert_to($3, 'utf8'), jsonb_build_object('id', id::text)
+                 from (select gen_random_uuid() as id) as row",
+            )
+            .bind(self.late_topic())
+            .bind(key.to_string())
+            .bind(number.to_string())
+            .execute(self.database.pool())
+            .await
+            .unwrap();
+        }
+    }
+
+    async fn parked(&self, count: i64) {
+        testkit::eventually(&format!("{count} parked"), PATIENCE, async || {
+            let rows: i64 = sqlx::query_scalar("select count(*) from oncebox.relay_parked")
+                .fetch_one(self.database.pool())
+                .await
+                .unwrap();
+            (rows == count).then_some(())
         })
         .await;
-        let ids: HashSet<_> = records
-            .iter()
-            .map(|record| text(record.headers.get("id")))
-            .collect();
-        assert_eq!((records.len(), ids.len()), (rows, rows), "{}", point.name());
-        check_order(point, &records);
     }
+
+    async fn check_late(&self, point: Point, rows: usize) {
+        check_rows(point, &self.late_topic(), rows).await;
+    }
+
+    /// Waits for all rows of so many transactions: none missing, none twice, each key in commit order.
+    async fn check(&self, point: Point, transactions: usize) {
+        check_rows(point, &self.topic, transactions * 10).await;
+    }
+}
+
+async fn check_rows(point: Point, topic: &str, rows: usize) {
+    let what = format!("{rows} records, {}", point.name());
+    let records = testkit::eventually(&what, PATIENCE, async || {
+        let records = testkit::kafka::read_committed(topic).await;
+        (records.len() >= rows).then_some(records)
+    })
+    .await;
+    let ids: HashSet<_> = records
+        .iter()
+        .map(|record| text(record.headers.get("id")))
+        .collect();
+    assert_eq!((records.len(), ids.len()), (rows, rows), "{}", point.name());
+    check_order(point, &records);
 }
 
 fn check_order(point: Point, records: &[Record]) {

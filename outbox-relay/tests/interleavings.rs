@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use outbox_relay::cursor::Cursor;
-use outbox_relay::source::{Limits, PollingSource, Source as _};
+use outbox_relay::source::{Limits, PollingSource, Source as _, Table};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sqlx::{Connection as _, PgConnection};
@@ -81,7 +81,7 @@ impl World {
                 drawn: None,
             });
         }
-        let mut source = PollingSource::new(database.url()).unwrap();
+        let mut source = PollingSource::new(database.url(), &Table::default()).unwrap();
         let cursor = Cursor::beginning(source.identity().await.unwrap());
         Self {
             writers,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use outbox_relay::cursor::Cursor;
-use outbox_relay::source::{PollingSource, Source as _};
-use outbox_relay::{Relay, Settings};
+use outbox_relay::source::{PollingSource, Source as _, Table};
+use outbox_relay::{Relay, Settings, Upkeep};
 use sqlx::{AssertSqlSafe, PgConnection};
 use testkit::TestDb;
 use tokio_util::sync::CancellationToken;
@@ -68,11 +68,19 @@ async fn cursor_now(database: &TestDb, source: &mut PollingSource) -> Cursor {
     Cursor::beginning(source.identity().await.unwrap()).settled_at(snapshot.parse().unwrap())
 }
 
+fn upkeep(retention: Duration) -> Upkeep {
+    Upkeep {
+        retention,
+        interval: Duration::from_secs(60),
+        keep_dead: Duration::from_secs(60),
+    }
+}
+
 fn settings(database: &TestDb, prefix: &str) -> Settings {
     let mut settings: Settings = toml::from_str(outbox_relay::DEFAULTS).unwrap();
     settings.kafka = testkit::kafka_address();
     settings.topic_prefix = prefix.to_owned();
-    settings.sources = BTreeMap::from([("kept".to_owned(), database.url().to_owned())]);
+    settings.sources = BTreeMap::from([("kept".to_owned(), database.url().into())]);
     settings.retention_hours = 0;
     settings.maintenance_seconds = 1;
     settings
@@ -106,29 +114,35 @@ async fn ten_times_filled_and_dropped_the_size_is_as_at_the_start() {
 async fn a_partition_with_an_unpublished_row_is_kept() {
     let database = TestDb::new("retention").await;
     old_partition(&database).await;
-    let mut source = PollingSource::new(database.url()).unwrap();
+    let mut source = PollingSource::new(database.url(), &Table::default()).unwrap();
     let mut late = database.pool().begin().await.unwrap();
     fill(&mut late, "t", 1, "2020-01-01 12:00:00+00").await;
     let before = cursor_now(&database, &mut source).await;
     late.commit().await.unwrap();
     // The cursor knows the transaction as one that was running.
-    let done = source.maintain(&before, Duration::ZERO).await.unwrap();
+    let done = source
+        .maintain(&before, upkeep(Duration::ZERO))
+        .await
+        .unwrap();
     assert_eq!((done.dropped, done.busy), (vec![], false));
     let mut connection = database.pool().acquire().await.unwrap();
     let passed = cursor_now(&database, &mut source).await;
     fill(&mut connection, "t", 1, "2020-01-01 12:00:00+00").await;
     // And here as one that is younger than itself.
-    let done = source.maintain(&passed, Duration::ZERO).await.unwrap();
+    let done = source
+        .maintain(&passed, upkeep(Duration::ZERO))
+        .await
+        .unwrap();
     assert_eq!((done.dropped, done.busy), (vec![], false));
     let all = cursor_now(&database, &mut source).await;
     let decade = Duration::from_secs(20 * 365 * 24 * 3600);
-    let done = source.maintain(&all, decade).await.unwrap();
+    let done = source.maintain(&all, upkeep(decade)).await.unwrap();
     assert_eq!(
         done.dropped,
         Vec::<String>::new(),
         "the retention is not over"
     );
-    let done = source.maintain(&all, Duration::ZERO).await.unwrap();
+    let done = source.maintain(&all, upkeep(Duration::ZERO)).await.unwrap();
     assert_eq!(done.dropped, [OLD]);
 }
 
@@ -137,7 +151,7 @@ async fn a_partition_with_an_unpublished_row_is_kept() {
 async fn an_open_transaction_makes_the_drop_wait_its_turn_and_nobody_else() {
     let database = TestDb::new("retention").await;
     old_partition(&database).await;
-    let mut source = PollingSource::new(database.url()).unwrap();
+    let mut source = PollingSource::new(database.url(), &Table::default()).unwrap();
     let cursor = cursor_now(&database, &mut source).await;
     let mut open = database.pool().begin().await.unwrap();
     fill(&mut open, "t", 1, "2020-01-01 12:00:00+00").await;
@@ -156,7 +170,10 @@ async fn an_open_transaction_makes_the_drop_wait_its_turn_and_nobody_else() {
         (longest, writes)
     });
     for _ in 0..20 {
-        let done = source.maintain(&cursor, Duration::ZERO).await.unwrap();
+        let done = source
+            .maintain(&cursor, upkeep(Duration::ZERO))
+            .await
+            .unwrap();
         assert_eq!((done.dropped, done.busy), (vec![], true));
     }
     stop.cancel();
@@ -167,7 +184,10 @@ async fn an_open_transaction_makes_the_drop_wait_its_turn_and_nobody_else() {
         "{longest:?} in {writes} writes"
     );
     open.rollback().await.unwrap();
-    let done = source.maintain(&cursor, Duration::ZERO).await.unwrap();
+    let done = source
+        .maintain(&cursor, upkeep(Duration::ZERO))
+        .await
+        .unwrap();
     assert_eq!(done.dropped, [OLD]);
 }
 
@@ -178,9 +198,12 @@ async fn without_partitions_rows_are_published_from_the_default_one_which_is_emp
     testkit::kafka::create_topics(&[&topic], 3).await;
     let mut connection = database.pool().acquire().await.unwrap();
     fill(&mut connection, &topic, 100, "2020-01-01 12:00:00+00").await;
-    let mut source = PollingSource::new(database.url()).unwrap();
+    let mut source = PollingSource::new(database.url(), &Table::default()).unwrap();
     let nothing = Cursor::beginning(source.identity().await.unwrap());
-    let done = source.maintain(&nothing, Duration::ZERO).await.unwrap();
+    let done = source
+        .maintain(&nothing, upkeep(Duration::ZERO))
+        .await
+        .unwrap();
     assert_eq!((done.dropped, done.default_rows), (vec![], 100));
     let shutdown = CancellationToken::new();
     let relay = Relay::start(settings(&database, &prefix), &shutdown).unwrap();

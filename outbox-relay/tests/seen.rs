@@ -60,7 +60,7 @@ async fn every_metric_of_dashboard_and_alerts_is_one_that_a_relay_has() {
     settings.kafka = testkit::kafka_address();
     settings.topic_prefix = prefix;
     settings.http_address.clone_from(&address);
-    settings.sources = BTreeMap::from([("seen".to_owned(), database.url().to_owned())]);
+    settings.sources = BTreeMap::from([("seen".to_owned(), database.url().into())]);
     let shutdown = CancellationToken::new();
     let relay = tokio::spawn(outbox_relay::run(settings, shutdown.clone()));
 

@@ -9,6 +9,7 @@
 mod batch;
 mod row;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use telemetry::TraceContext;
 
@@ -161,6 +162,24 @@ impl Outbox {
     ) -> Result<EventId, OutboxError> {
         let mut batch = self.batch();
         let id = batch.push(event, cause).await?;
+        batch.insert(tx).await?;
+        Ok(id)
+    }
+
+    /// Like [`Outbox::append`], not to be published before that time; see [`OutboxBatch::push_at`].
+    ///
+    /// # Errors
+    /// As for [`Outbox::append`].
+    pub async fn append_at<E: Event>(
+        &self,
+        tx: &mut PgConnection,
+        event: &E,
+        not_before: DateTime<Utc>,
+    ) -> Result<EventId, OutboxError> {
+        let mut batch = self.batch();
+        let id = batch
+            .push_at(event, &Cause::current(), Some(not_before))
+            .await?;
         batch.insert(tx).await?;
         Ok(id)
     }

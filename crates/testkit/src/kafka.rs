@@ -139,7 +139,10 @@ fn read_blocking(topic: &str) -> Vec<Record> {
                 topic: message.topic().to_owned(),
                 partition: message.partition(),
                 offset: message.offset(),
-                timestamp: None,
+                timestamp: message
+                    .timestamp()
+                    .to_millis()
+                    .and_then(chrono::DateTime::from_timestamp_millis),
                 key: message.key().map(|key| key.to_vec().into()),
                 value: message.payload().map(|value| value.to_vec().into()),
                 headers: Headers::from_kafka(&message),

@@ -20,35 +20,60 @@ pub(crate) struct Options {
     arguments: Vec<OsString>,
 }
 
-/// `cargo dev dlq`: becomes the `dlq` program, with address and token of the running platform.
-pub(crate) fn dlq(options: &Options) -> anyhow::Result<ExitCode> {
+/// A command line of the platform, and the service that it talks to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CommandLine {
+    program: &'static str,
+    service: &'static str,
+    url: &'static str,
+    token: &'static str,
+}
+
+/// `dlq`, beside the replayer.
+pub(crate) const DLQ: CommandLine = CommandLine {
+    program: "dlq",
+    service: "dlq-replayer",
+    url: "DLQ_URL",
+    token: "DLQ_TOKEN",
+};
+
+/// `relay`, beside the relay.
+pub(crate) const RELAY: CommandLine = CommandLine {
+    program: "relay",
+    service: "outbox-relay",
+    url: "RELAY_URL",
+    token: "RELAY_TOKEN",
+};
+
+/// `cargo dev dlq` and `cargo dev relay`: becomes that program, with address and token of the running platform.
+pub(crate) fn become_program(line: CommandLine, options: &Options) -> anyhow::Result<ExitCode> {
     let mut command = match platform::running() {
         Ok(state) => {
-            let replayer = state
+            let service = state
                 .parts
-                .get("dlq-replayer")
-                .context("the running platform has no replayer yet")?;
+                .get(line.service)
+                .with_context(|| format!("the running platform has no {} yet", line.service))?;
             let token = state
                 .notes
                 .get(up::TOKEN)
                 .context("the running platform has no token yet")?;
-            // Beside the replayer that runs: the same build.
-            let mut command = Command::new(replayer.launch.program.with_file_name("dlq"));
+            // Beside the service that runs: the same build.
+            let mut command = Command::new(service.launch.program.with_file_name(line.program));
             command
-                .env("DLQ_URL", format!("http://127.0.0.1:{}", replayer.port))
-                .env("DLQ_TOKEN", token);
+                .env(line.url, format!("http://127.0.0.1:{}", service.port))
+                .env(line.token, token);
             command
         }
-        // Its help needs no platform, and DLQ_URL may point to one elsewhere.
+        // Its help needs no platform, and the variable may point to one elsewhere.
         Err(nothing_runs) => {
             let wants_help = options
                 .arguments
                 .iter()
                 .any(|argument| argument == "--help" || argument == "-h");
-            if !wants_help && std::env::var_os("DLQ_URL").is_none() {
+            if !wants_help && std::env::var_os(line.url).is_none() {
                 return Err(nothing_runs);
             }
-            Command::new(devstack::place::target().join("debug/dlq"))
+            Command::new(devstack::place::target().join("debug").join(line.program))
         }
     };
     provision::clean(&mut command);

@@ -59,6 +59,8 @@ enum Command {
     Bench(forward::Options),
     /// Look at dead letters and replay them: the `dlq` command line with address and token of the running platform
     Dlq(forward::Options),
+    /// Look at what is published and decide about refused rows: the `relay` command line, likewise
+    Relay(forward::Options),
 }
 
 #[tokio::main]
@@ -72,7 +74,8 @@ async fn main() -> ExitCode {
         Command::Setup => setup(),
         Command::Provision => provision::run().await,
         Command::Bench(options) => forward::bench(options).await,
-        Command::Dlq(options) => forward::dlq(&options),
+        Command::Dlq(options) => forward::become_program(forward::DLQ, &options),
+        Command::Relay(options) => forward::become_program(forward::RELAY, &options),
     };
     match done {
         Ok(code) => code,

@@ -105,6 +105,7 @@ pub(crate) fn environment(
         }
         "outbox-relay" => {
             set("ONCEBOX_KAFKA", stack.kafka().to_owned());
+            set("ONCEBOX_TOKEN", token.to_owned());
             for database in ALL.iter().filter_map(|service| service.database) {
                 let source = database.trim_start_matches("oncebox_").to_uppercase();
                 set(

@@ -3,6 +3,8 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::refusal::Refused;
+
 /// What the relay does after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lead {
@@ -13,7 +15,7 @@ pub enum Lead {
     NewProducer,
     /// The transaction is aborted and its batch published again.
     Abort,
-    /// The broker refuses one record for good: aborted, and the source stands still until it is repaired.
+    /// The broker refuses some rows for good: aborted, and published again without them.
     Refused,
 }
 
@@ -28,7 +30,7 @@ pub enum PublishError {
         /// What librdkafka said.
         source: KafkaError,
     },
-    /// The broker did not take a record.
+    /// A record was not taken, for a reason that passes.
     #[error("row {seq} (event {event_id}) for topic {topic}: {code}")]
     Record {
         /// The row's `seq`.
@@ -40,16 +42,19 @@ pub enum PublishError {
         /// What the broker, or librdkafka on its behalf, said.
         code: RDKafkaErrorCode,
     },
-    /// The row is not in the documented shape.
-    #[error("row {seq} (event {event_id}) for topic {topic}: {problem}")]
-    Malformed {
-        /// The row's `seq`.
-        seq: i64,
-        /// The row's event.
-        event_id: uuid::Uuid,
-        /// The row's topic.
-        topic: String,
-        /// What is wrong.
+    /// Rows that the broker will not take, or that are no records. At least one.
+    #[error("{}{}", .0[0], and_more(.0.len()))]
+    Refused(Vec<Refused>),
+    /// The broker found fault with one of these records, by their place among the rows, and did not say which.
+    #[error("one of {} records is refused", .0.len())]
+    Doubt(Vec<usize>),
+    /// Records of one topic were too large together, and have to be sent in smaller portions.
+    #[error("records were too large together")]
+    TooLargeTogether,
+    /// The cursor could not be written as JSON.
+    #[error("the cursor cannot be written: {problem}")]
+    Cursor {
+        /// Why.
         problem: String,
     },
     /// The records were not all acknowledged in time.
@@ -60,14 +65,6 @@ pub enum PublishError {
 impl PublishError {
     pub(super) fn at(step: &'static str) -> impl FnOnce(KafkaError) -> Self {
         move |source| Self::Kafka { step, source }
-    }
-
-    /// The `seq` of the row that is refused, where it is one row.
-    pub fn row(&self) -> Option<i64> {
-        match self {
-            Self::Record { seq, .. } | Self::Malformed { seq, .. } => Some(*seq),
-            Self::Kafka { .. } | Self::Timeout(_) => None,
-        }
     }
 
     /// Where the error leads.
@@ -93,17 +90,18 @@ impl PublishError {
             Self::Record { code, .. } => match code {
                 RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced => Lead::Fenced,
                 RDKafkaErrorCode::Fatal => Lead::NewProducer,
-                RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::InvalidTopic
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::InvalidRecord
-                | RDKafkaErrorCode::PolicyViolation => Lead::Refused,
                 _ => Lead::Abort,
             },
-            Self::Malformed { .. } => Lead::Refused,
+            Self::Refused(_) => Lead::Refused,
+            Self::TooLargeTogether | Self::Doubt(_) | Self::Cursor { .. } => Lead::Abort,
             Self::Timeout(_) => Lead::Abort,
         }
+    }
+}
+
+fn and_more(rows: usize) -> String {
+    match rows {
+        0 | 1 => String::new(),
+        _ => format!(", and {} more", rows - 1),
     }
 }

@@ -14,6 +14,8 @@ use rdkafka::producer::{
 };
 
 use super::outcome::PublishError;
+use super::refusal::{self, Portions, Refused, Verdict};
+use super::topics::{Keyless, Topics};
 use super::{quiet, record};
 use crate::cursor::Cursor;
 use crate::failpoint::{self, Point};
@@ -29,10 +31,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Index of the record that carries the cursor among the batch's records.
 const CURSOR_RECORD: usize = usize::MAX >> 1;
 
-/// Remembers the first record of a transaction that was not taken.
+/// Remembers the records of a transaction that were not taken.
 #[derive(Debug, Default)]
 struct Deliveries {
-    failed: Mutex<Option<(usize, RDKafkaErrorCode)>>,
+    failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
 }
 
 impl ClientContext for Deliveries {
@@ -56,7 +58,7 @@ impl ProducerContext for Deliveries {
             self.failed
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert((index, code));
+                .push((index, code));
         }
     }
 }
@@ -66,6 +68,15 @@ pub struct Publisher {
     producer: BaseProducer<Deliveries>,
     cursor_topic: String,
     cursor_key: String,
+    /// What was learned about topics. Locked for a whole transaction: there is one at a time.
+    learned: Mutex<Learned>,
+}
+
+#[derive(Debug, Default)]
+struct Learned {
+    topics: Topics,
+    portions: Portions,
+    keyless: Keyless,
 }
 
 impl Publisher {
@@ -98,7 +109,9 @@ impl Publisher {
             .set("batch.num.messages", "10000")
             .set("batch.size", "1000000")
             .set("message.max.bytes", "10485760")
-            // A topic that does not exist is told after this; the default of 30 s would hold every other row that long.
+            // Topics are looked up by name before anything is sent, and a broker that makes missing ones should do so then.
+            .set("allow.auto.create.topics", "true")
+            // A topic that goes later is told after this; the default of 30 s would hold every other row that long.
             .set("topic.metadata.propagation.max.ms", "5000")
             .set("queue.buffering.max.messages", "200000")
             .set("queue.buffering.max.kbytes", "65536")
@@ -113,6 +126,7 @@ impl Publisher {
             producer,
             cursor_topic: cursor_topic.to_owned(),
             cursor_key: cursor_key.to_owned(),
+            learned: Mutex::default(),
         })
     }
 
@@ -122,33 +136,138 @@ impl Publisher {
     /// [`PublishError`]; [`PublishError::lead`] tells what to do. The transaction is not open any more then, or the
     /// producer is used up.
     pub fn publish(&self, rows: &[Row], next: &Cursor) -> Result<(), PublishError> {
-        self.forget_failure();
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let absent = learned
+            .topics
+            .refuse(&self.producer, rows)
+            .map_err(PublishError::at("look topics up"))?;
+        let refused = [absent, learned.keyless.refuse(rows)].concat();
+        if !refused.is_empty() {
+            return Err(PublishError::Refused(refused));
+        }
+        loop {
+            match self.attempt(rows, next, &mut learned) {
+                Err(PublishError::TooLargeTogether) => {}
+                Err(PublishError::Doubt(suspects)) => {
+                    let refused = self.find_refused(rows, &suspects)?;
+                    learned.keyless.learn(rows, &refused);
+                    return Err(PublishError::Refused(vec![refused]));
+                }
+                Err(PublishError::Refused(refused)) => {
+                    learned.topics.forget(&refused);
+                    return Err(PublishError::Refused(refused));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        rows: &[Row],
+        next: &Cursor,
+        learned: &mut Learned,
+    ) -> Result<(), PublishError> {
+        self.failed().clear();
         failpoint::hit(Point::BeginBefore);
         self.producer
             .begin_transaction()
             .map_err(PublishError::at("begin transaction"))?;
         failpoint::hit(Point::BeginAfter);
-        let result = self.send_all(rows, next).and_then(|()| self.commit(rows));
-        if let Err(error) = &result
-            && matches!(error.lead(), super::Lead::Abort | super::Lead::Refused)
-        {
+        let published = self
+            .send_all(rows, next, &mut learned.portions)
+            .and_then(|()| self.await_acknowledgements())
+            .and_then(|()| self.first_failure(rows))
+            .and_then(|()| self.commit());
+        let Err(error) = published else {
+            return Ok(());
+        };
+        // A refused row makes every later step of its transaction fail, so it is looked for first.
+        let error = match refusal::judge(rows, &self.failed(), &mut learned.portions) {
+            Verdict::Refused(refused) => PublishError::Refused(refused),
+            Verdict::Again => PublishError::TooLargeTogether,
+            Verdict::Doubt(suspects) => PublishError::Doubt(suspects),
+            Verdict::Innocent => error,
+        };
+        if matches!(error.lead(), super::Lead::Abort | super::Lead::Refused) {
             self.abort()?;
         }
-        result
+        Err(error)
     }
 
-    fn send_all(&self, rows: &[Row], next: &Cursor) -> Result<(), PublishError> {
+    /// The first row that the broker finds fault with, by halving, in transactions that are aborted.
+    fn find_refused(&self, rows: &[Row], suspects: &[usize]) -> Result<Refused, PublishError> {
+        let suspects: Vec<&Row> = suspects
+            .iter()
+            .filter_map(|index| rows.get(*index))
+            .collect();
+        // So many are good, and among so many is one that is not.
+        let (mut good, mut bad) = (0, suspects.len());
+        let mut problem = RDKafkaErrorCode::InvalidRecord;
+        while bad - good > 1 {
+            let half = good + (bad - good) / 2;
+            match self.probe(suspects.get(..half).unwrap_or_default())? {
+                Some(code) => (bad, problem) = (half, code),
+                None => good = half,
+            }
+        }
+        suspects
+            .get(good)
+            .map(|row| Refused::new(row, problem))
+            .ok_or(PublishError::Doubt(Vec::new()))
+    }
+
+    /// What the broker says to these rows. They are not published.
+    fn probe(&self, rows: &[&Row]) -> Result<Option<RDKafkaErrorCode>, PublishError> {
+        self.failed().clear();
+        self.producer
+            .begin_transaction()
+            .map_err(PublishError::at("begin transaction"))?;
         for (index, row) in rows.iter().enumerate() {
+            // A row that cannot be sent once one has been refused tells nothing.
+            if let Ok(record) = record::of(row, index)
+                && self.send(record).is_err()
+            {
+                break;
+            }
+        }
+        let acknowledged = self.await_acknowledgements();
+        let code = self
+            .failed()
+            .iter()
+            .map(|(_, code)| *code)
+            .find(|code| refusal::is_for_good(*code));
+        self.abort()?;
+        acknowledged.map(|()| code)
+    }
+
+    fn send_all(
+        &self,
+        rows: &[Row],
+        next: &Cursor,
+        portions: &mut Portions,
+    ) -> Result<(), PublishError> {
+        portions.begin();
+        let mut malformed = Vec::new();
+        for (index, row) in rows.iter().enumerate() {
+            if portions.is_full_before(row) {
+                self.await_acknowledgements()?;
+            }
             failpoint::hit(Point::ProduceBefore);
-            self.send(record::of(row, index)?)
-                .map_err(|code| row_error(row, code))?;
+            match record::of(row, index) {
+                Ok(record) => self.send(record).map_err(|code| {
+                    self.failed().push((index, code));
+                    row_error(row, code)
+                })?,
+                Err(problem) => malformed.push(Refused::new(row, problem)),
+            }
             failpoint::hit(Point::ProduceAfter);
         }
+        if !malformed.is_empty() {
+            return Err(PublishError::Refused(malformed));
+        }
         failpoint::hit(Point::CursorBefore);
-        let cursor = serde_json::to_vec(next).map_err(|error| PublishError::Malformed {
-            seq: 0,
-            event_id: uuid::Uuid::nil(),
-            topic: self.cursor_topic.clone(),
+        let cursor = serde_json::to_vec(next).map_err(|error| PublishError::Cursor {
             problem: error.to_string(),
         })?;
         let record = BaseRecord::with_opaque_to(&self.cursor_topic, CURSOR_RECORD)
@@ -176,13 +295,17 @@ impl Publisher {
         }
     }
 
-    fn commit(&self, rows: &[Row]) -> Result<(), PublishError> {
-        self.await_acknowledgements()?;
-        if let Some((index, code)) = self.first_failure() {
-            return Err(rows
-                .get(index)
-                .map_or_else(|| self.cursor_error(code), |row| row_error(row, code)));
-        }
+    /// The first record that was not taken, if one was not.
+    fn first_failure(&self, rows: &[Row]) -> Result<(), PublishError> {
+        let Some((index, code)) = self.failed().first().copied() else {
+            return Ok(());
+        };
+        Err(rows
+            .get(index)
+            .map_or_else(|| self.cursor_error(code), |row| row_error(row, code)))
+    }
+
+    fn commit(&self) -> Result<(), PublishError> {
         failpoint::hit(Point::CommitBefore);
         loop {
             let asked = failpoint::during(Point::CommitDuring, || {
@@ -213,8 +336,14 @@ impl Publisher {
     /// end early, which would be the latency of every transaction.
     fn await_acknowledgements(&self) -> Result<(), PublishError> {
         let started = Instant::now();
+        let mut failed = false;
         while self.producer.in_flight_count() > 0 {
             self.producer.poll(Duration::ZERO);
+            // What is still queued when one has failed is not sent any more, and would be waited for until it times out.
+            if !failed && !self.failed().is_empty() {
+                failed = true;
+                self.producer.purge(PurgeConfig::default().queue());
+            }
             if self.producer.in_flight_count() > 0 {
                 if started.elapsed() > DELIVERY_TIMEOUT + CALL_TIMEOUT {
                     return Err(PublishError::Timeout(started.elapsed()));
@@ -251,15 +380,7 @@ impl Publisher {
         }
     }
 
-    fn forget_failure(&self) {
-        self.failure().take();
-    }
-
-    fn first_failure(&self) -> Option<(usize, RDKafkaErrorCode)> {
-        *self.failure()
-    }
-
-    fn failure(&self) -> std::sync::MutexGuard<'_, Option<(usize, RDKafkaErrorCode)>> {
+    fn failed(&self) -> std::sync::MutexGuard<'_, Vec<(usize, RDKafkaErrorCode)>> {
         self.producer
             .client()
             .context()

@@ -3,25 +3,12 @@
 use oncebox::headers;
 use rdkafka::producer::BaseRecord;
 
-use super::outcome::PublishError;
 use crate::source::Row;
 
-/// The record of a row; `index` finds the row again when its delivery fails.
-pub(super) fn of(
-    row: &Row,
-    index: usize,
-) -> Result<BaseRecord<'_, [u8], [u8], usize>, PublishError> {
-    let malformed = |problem: String| PublishError::Malformed {
-        seq: row.seq,
-        event_id: row.event_id,
-        topic: row.topic.clone(),
-        problem,
-    };
-    let headers = headers::kafka_headers_from_json(row.headers.get())
-        .map_err(|error| malformed(error.to_string()))?;
-    if row.topic.contains('\0') {
-        return Err(malformed("the topic holds a zero byte".into()));
-    }
+/// The record of a row; `index` finds the row again when its delivery fails. What keeps the row from being one otherwise.
+pub(super) fn of(row: &Row, index: usize) -> Result<BaseRecord<'_, [u8], [u8], usize>, String> {
+    let headers =
+        headers::kafka_headers_from_json(row.headers.get()).map_err(|error| error.to_string())?;
     let mut record = BaseRecord::with_opaque_to(&row.topic, index).headers(headers);
     if let Some(key) = &row.key {
         record = record.key(key.as_slice());

@@ -8,11 +8,14 @@
 //! from the sequence: a row may draw its number before its transaction gets an id, so a snapshot that does not know
 //! the transaction yet may be younger than the number.
 
+mod desk;
 mod lease;
 mod link;
+mod parked;
 mod partitions;
 mod question;
 mod shape;
+mod table;
 
 use std::time::Duration;
 
@@ -20,26 +23,38 @@ use async_trait::async_trait;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Backlog, Batch, Limits, Maintained, Source, SourceError};
+use super::{Backlog, Batch, Due, Limits, Maintained, Source, SourceError};
 use crate::cursor::{Cursor, Identity, Snapshot};
+use crate::maintenance::Upkeep;
+use crate::parking::{Park, Parked};
 use link::Link;
+use table::Statements;
 
+pub use desk::{Choice, Decided, Decision, ParkedRow, Parkings};
 pub use lease::{LeaseRow, Tenant};
+pub use table::Table;
 
 /// Reads one database's outbox over one connection.
 #[derive(Debug)]
 pub struct PollingSource {
     link: Link,
+    configured: Table,
+    /// The table as it was found.
+    table: Table,
+    statements: Statements,
 }
 
 impl PollingSource {
-    /// A source on the database at `url`. Connects when it is first asked.
+    /// A source on that table of the database at `url`. Connects when it is first asked.
     ///
     /// # Errors
     /// [`SourceError::Database`] when that is no PostgreSQL address.
-    pub fn new(url: &str) -> Result<Self, SourceError> {
+    pub fn new(url: &str, table: &Table) -> Result<Self, SourceError> {
         Ok(Self {
             link: Link::to(url)?,
+            configured: table.clone(),
+            table: table.clone(),
+            statements: Statements::of(table),
         })
     }
 }
@@ -48,21 +63,26 @@ impl PollingSource {
 impl Source for PollingSource {
     async fn identity(&mut self) -> Result<Identity, SourceError> {
         let mut connection = self.link.take().await?;
-        link::answer(shape::check(&mut connection)).await?;
+        let table = link::answer(shape::check(&mut connection, &self.configured)).await?;
+        if table != self.table {
+            self.statements = Statements::of(&table);
+            self.table = table;
+        }
         self.link.keep(connection);
         self.link.identity()
     }
 
     async fn read(&mut self, cursor: &Cursor, limits: Limits) -> Result<Batch, SourceError> {
         let mut connection = self.link.take().await?;
-        let batch = link::answer(read(&mut connection, cursor, limits)).await?;
+        let batch = link::answer(read(&mut connection, &self.statements, cursor, limits)).await?;
         self.link.keep(connection);
         Ok(batch)
     }
 
     async fn backlog(&mut self, cursor: &Cursor) -> Result<Backlog, SourceError> {
         let mut connection = self.link.take().await?;
-        let backlog = link::answer(question::backlog(&mut connection, cursor)).await?;
+        let backlog =
+            link::answer(question::backlog(&mut connection, &self.statements, cursor)).await?;
         self.link.keep(connection);
         Ok(backlog)
     }
@@ -77,13 +97,79 @@ impl Source for PollingSource {
     async fn maintain(
         &mut self,
         cursor: &Cursor,
-        retention: Duration,
+        upkeep: Upkeep,
     ) -> Result<Maintained, SourceError> {
         let mut connection = self.link.take().await?;
-        let work = partitions::drop_passed(&mut connection, &cursor.settled, retention);
-        let maintained = link::answer(work).await?;
+        link::answer(parked::forget_dead(&mut connection, upkeep.keep_dead)).await?;
+        // Whoever made another table keeps it as well.
+        let maintained = if self.table.is_own() {
+            let work = partitions::drop_passed(&mut connection, &cursor.settled, upkeep.retention);
+            link::answer(work).await?
+        } else {
+            Maintained::default()
+        };
         self.link.keep(connection);
         Ok(maintained)
+    }
+
+    async fn claim(&mut self, writer: Uuid) -> Result<(), SourceError> {
+        let mut connection = self.link.take().await?;
+        link::answer(parked::claim(&mut connection, writer)).await?;
+        self.link.keep(connection);
+        Ok(())
+    }
+
+    async fn parked(&mut self, cursor: &Cursor) -> Result<Parked, SourceError> {
+        let mut connection = self.link.take().await?;
+        let parked = link::answer(parked::load(&mut connection, cursor, &self.table)).await?;
+        self.link.keep(connection);
+        Ok(parked)
+    }
+
+    async fn park(
+        &mut self,
+        rows: &[Park],
+        first_pause: Duration,
+        writer: Uuid,
+    ) -> Result<(), SourceError> {
+        let mut connection = self.link.take().await?;
+        let park = parked::park(&mut connection, &self.statements, rows, first_pause, writer);
+        link::answer(park).await?;
+        self.link.keep(connection);
+        Ok(())
+    }
+
+    async fn due(&mut self, limits: Limits, with_waiting: bool) -> Result<Due, SourceError> {
+        let mut connection = self.link.take().await?;
+        let due = link::answer(parked::due(&mut connection, limits, with_waiting)).await?;
+        self.link.keep(connection);
+        Ok(due)
+    }
+
+    async fn parkings(&mut self) -> Result<Parkings, SourceError> {
+        let mut connection = self.link.take().await?;
+        let parkings = link::answer(desk::parkings(&mut connection)).await?;
+        self.link.keep(connection);
+        Ok(parkings)
+    }
+
+    async fn released(&mut self, seqs: &[i64]) -> Result<(), SourceError> {
+        let mut connection = self.link.take().await?;
+        link::answer(parked::released(&mut connection, seqs)).await?;
+        self.link.keep(connection);
+        Ok(())
+    }
+
+    async fn refused_again(
+        &mut self,
+        refused: &[Park],
+        first_pause: Duration,
+    ) -> Result<(), SourceError> {
+        let mut connection = self.link.take().await?;
+        let put_off = parked::refused_again(&mut connection, refused, first_pause);
+        link::answer(put_off).await?;
+        self.link.keep(connection);
+        Ok(())
     }
 
     async fn lease(&mut self) -> Result<Option<LeaseRow>, SourceError> {
@@ -121,12 +207,13 @@ impl Source for PollingSource {
 
 async fn read(
     connection: &mut PgConnection,
+    statements: &Statements,
     cursor: &Cursor,
     limits: Limits,
 ) -> Result<Batch, SourceError> {
     if let Some(window) = &cursor.window {
         let (snapshot, position) = (window.snapshot.clone(), window.position);
-        return go_on(connection, cursor, snapshot, position, limits).await;
+        return go_on(connection, statements, cursor, snapshot, position, limits).await;
     }
     // The cheapest look first: while no transaction ends, there is nothing to find.
     let now = question::snapshot(connection).await?;
@@ -139,25 +226,42 @@ async fn read(
     if now.ended_as(&cursor.settled) {
         return Ok(Batch::nothing(cursor.clone()));
     }
-    let found = question::open_window(connection, &cursor.settled, limits).await?;
+    let found = question::open_window(connection, statements, &cursor.settled, limits).await?;
     if found.fits {
         return Ok(found.whole(cursor));
     }
     // A backlog: read from its first row on, in pieces.
-    let position = question::before_first(connection, &cursor.settled, &found.snapshot).await?;
-    go_on(connection, cursor, found.snapshot, position, limits).await
+    let position =
+        question::before_first(connection, statements, &cursor.settled, &found.snapshot).await?;
+    go_on(
+        connection,
+        statements,
+        cursor,
+        found.snapshot,
+        position,
+        limits,
+    )
+    .await
 }
 
 /// The rows of a window after a position.
 async fn go_on(
     connection: &mut PgConnection,
+    statements: &Statements,
     cursor: &Cursor,
     snapshot: Snapshot,
     position: i64,
     limits: Limits,
 ) -> Result<Batch, SourceError> {
-    let rows =
-        question::read_window(connection, &cursor.settled, &snapshot, position, limits).await?;
+    let rows = question::read_window(
+        connection,
+        statements,
+        &cursor.settled,
+        &snapshot,
+        position,
+        limits,
+    )
+    .await?;
     // Fewer rows than the limit may also mean that they reached the limit of bytes; only none at all is the end.
     let next = match rows.last() {
         Some(last) => cursor.inside(snapshot, last.seq),

@@ -1,5 +1,6 @@
 //! One outbox row as the relay reads it.
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -18,6 +19,8 @@ pub struct Row {
     pub payload: Option<Vec<u8>>,
     /// Record headers.
     pub headers: sqlx::types::Json<Box<serde_json::value::RawValue>>,
+    /// Not to be published before; absent when the database says that the time has come.
+    pub not_before: Option<DateTime<Utc>>,
 }
 
 impl Row {

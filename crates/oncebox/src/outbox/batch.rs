@@ -1,7 +1,7 @@
 //! Many events, one insert: the set-based way into the outbox.
 
 use bytes::Bytes;
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::PgConnection;
 
 use super::{Cause, Outbox, OutboxError, OutboxRow};
@@ -14,6 +14,8 @@ use crate::headers::{Headers, names};
 pub struct OutboxBatch<'a> {
     outbox: &'a Outbox,
     rows: Vec<OutboxRow>,
+    /// Of each row.
+    not_before: Vec<Option<DateTime<Utc>>>,
 }
 
 impl<'a> OutboxBatch<'a> {
@@ -21,6 +23,7 @@ impl<'a> OutboxBatch<'a> {
         Self {
             outbox,
             rows: Vec::new(),
+            not_before: Vec::new(),
         }
     }
 
@@ -32,6 +35,22 @@ impl<'a> OutboxBatch<'a> {
         &mut self,
         event: &E,
         cause: &Cause,
+    ) -> Result<EventId, OutboxError> {
+        self.push_at(event, cause, None).await
+    }
+
+    /// Like [`OutboxBatch::push`], for an event that is not published before that time by the database's clock.
+    ///
+    /// A delayed event leaves the order of its key: later events that are not delayed are published before it. When its
+    /// time has come it is published within about 100 ms, behind whatever of its key the broker refuses until then.
+    ///
+    /// # Errors
+    /// As for [`OutboxBatch::push`].
+    pub async fn push_at<E: Event>(
+        &mut self,
+        event: &E,
+        cause: &Cause,
+        not_before: Option<DateTime<Utc>>,
     ) -> Result<EventId, OutboxError> {
         let payload = self.outbox.codec.encode(event).await?;
         let event_id = EventId::new();
@@ -45,6 +64,7 @@ impl<'a> OutboxBatch<'a> {
         };
         row.check_sizes(E::TYPE)?;
         self.rows.push(row);
+        self.not_before.push(not_before);
         Ok(event_id)
     }
 
@@ -55,6 +75,7 @@ impl<'a> OutboxBatch<'a> {
     pub fn push_raw(&mut self, row: OutboxRow) -> Result<(), OutboxError> {
         row.check_sizes(&row.topic)?;
         self.rows.push(row);
+        self.not_before.push(None);
         Ok(())
     }
 
@@ -91,10 +112,10 @@ impl<'a> OutboxBatch<'a> {
         }
         // The sort below the insert makes seq follow the order of the pushes, whatever plan is chosen.
         sqlx::query(
-            "insert into oncebox.outbox (event_id, topic, key, payload, headers)
-             select event_id, topic, key, payload, headers
-             from unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::jsonb[])
-                  with ordinality as pushed (event_id, topic, key, payload, headers, position)
+            "insert into oncebox.outbox (event_id, topic, key, payload, headers, not_before)
+             select event_id, topic, key, payload, headers, not_before
+             from unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::jsonb[], $6::timestamptz[])
+                  with ordinality as pushed (event_id, topic, key, payload, headers, not_before, position)
              order by position",
         )
         .bind(ids)
@@ -102,6 +123,7 @@ impl<'a> OutboxBatch<'a> {
         .bind(keys)
         .bind(payloads)
         .bind(headers)
+        .bind(self.not_before)
         .execute(tx)
         .await?;
         Ok(())

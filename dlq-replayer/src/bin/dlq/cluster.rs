@@ -6,9 +6,9 @@ use dlq_replayer::api::kafka::{GroupList, TopicList};
 use dlq_replayer::domain::cluster::{GroupDetail, TopicDetail, TopicKind};
 use serde_json::Value;
 
-use crate::Done;
-use crate::client::{Client, Failure};
 use crate::text::{self, clean, number, or_dash};
+use cli_kit::Done;
+use cli_kit::{Client, Failure};
 
 pub(crate) async fn topics(client: &Client, internal: bool) -> Result<Done, Failure> {
     let (answer, list): (Value, TopicList) = client.get(&["topics"], &[]).await?;

@@ -6,10 +6,10 @@ use dlq_replayer::api::views::{DlqTopicList, LetterDetail, LetterView};
 use http_kit::Page;
 use serde_json::{Value, json};
 
-use crate::Done;
 use crate::args::{List, Status};
-use crate::client::{Client, Failure};
 use crate::text::{self, bytes, clean, number, or_dash, time};
+use cli_kit::Done;
+use cli_kit::{Client, Failure};
 
 /// The largest page that the API gives.
 const PAGE: usize = 100;

@@ -1,7 +1,6 @@
 //! `dlq`: dead letters and Kafka from the command line. Everything it shows or does goes through the replayer's API.
 
 mod args;
-mod client;
 mod cluster;
 mod letters;
 mod records;
@@ -13,36 +12,23 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::{Arguments, Command, Kafka};
-use client::{Client, Failure};
+use cli_kit::{Client, Done, Failure, Service};
 
-/// How a command ended, apart from failing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Done {
-    /// It did or showed something.
-    Something,
-    /// Nothing matched.
-    Nothing,
-}
+const REPLAYER: Service = Service {
+    name: "replayer",
+    url_variable: "DLQ_URL",
+    token_variable: "DLQ_TOKEN",
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(arguments).await {
-        Ok(Done::Something) => ExitCode::SUCCESS,
-        Ok(Done::Nothing) => ExitCode::from(3),
-        Err(failure) => {
-            eprintln!("{}", failure.told());
-            ExitCode::from(if matches!(failure, Failure::Usage(_)) {
-                2
-            } else {
-                1
-            })
-        }
-    }
+    cli_kit::exit(&REPLAYER, run(arguments).await)
 }
 
 async fn run(arguments: Arguments) -> Result<Done, Failure> {
     let client = Client::new(
+        REPLAYER,
         &arguments.url,
         arguments.token.as_deref().unwrap_or_default(),
         arguments.json,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use dlq_replayer::api::views::{RecordPage, RecordView};
 use serde_json::{Value, json};
 
-use crate::Done;
 use crate::args::{Browse, Find};
-use crate::client::{Client, Failure};
 use crate::text::{self, bytes, clean, time};
+use cli_kit::Done;
+use cli_kit::{Client, Failure};
 
 /// The largest page that the API gives.
 const PAGE: usize = 100;

@@ -6,10 +6,10 @@ use dlq_replayer::api::views::{ReplayAnswer, ReplayView};
 use http_kit::Page;
 use serde_json::{Value, json};
 
-use crate::Done;
 use crate::args::Replay;
-use crate::client::{Client, Failure};
 use crate::text::{self, clean, or_dash, time};
+use cli_kit::Done;
+use cli_kit::{Client, Failure};
 
 pub(crate) async fn replay(client: &Client, choice: Replay) -> Result<Done, Failure> {
     let bulk = choice.ids.is_empty();

@@ -1,47 +1,10 @@
-//! What the polling source asks the database: every statement of the relay's, each a scan of an index.
+//! What the polling source asks an outbox. The statements themselves are in [`super::table`].
 
-use sqlx::{FromRow as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, FromRow as _, PgConnection, Row as _};
 
+use super::table::Statements;
 use crate::cursor::{Cursor, Snapshot};
 use crate::source::{Backlog, Batch, Limits, Row, SourceError};
-
-/// One look: the snapshot and what it sees that the settled one ($1: xmax, $2: running) does not, unless that is more
-/// rows than the limit ($3), and then the first of them up to a size ($4).
-///
-/// Two ranges of the index on (xid, seq): a transaction left open for an hour costs one more entry in $2, not a scan of
-/// an hour's rows. Where there are too many, counting stops one after the limit, and none is sent: which of them came
-/// first would be the planner's choice.
-const OPEN_WINDOW: &str = "
-    with taken as materialized (select pg_current_snapshot()::text as snapshot),
-    unsettled as materialized (
-        select seq, event_id, topic, key, payload, headers from (
-            select * from oncebox.outbox where xid >= $1::text::xid8
-            union all
-            select * from oncebox.outbox where xid = any($2::text[]::xid8[])) as found
-        limit $3 + 1),
-    counted as materialized (select count(*) as found from unsettled),
-    sized as (
-        select *, sum(coalesce(octet_length(payload), 0) + pg_column_size(headers) + 200)
-            over (order by seq rows between unbounded preceding and 1 preceding) as bytes_before
-        from unsettled where (select found from counted) <= $3)
-    select taken.snapshot, counted.found, sized.*
-    from taken cross join counted left join sized on coalesce(sized.bytes_before, 0) < $4
-    order by sized.seq";
-
-/// Rows of a window ($1, $2: settled; $3: what the window sees) after a position ($4), in `seq` order by the primary
-/// key, no sort; at most so many rows ($5) and bytes ($6). A size is known without reading a large payload itself.
-const READ_WINDOW: &str = "
-    select seq, event_id, topic, key, payload, headers from (
-        select *, sum(coalesce(octet_length(payload), 0) + pg_column_size(headers) + 200)
-            over (order by seq rows between unbounded preceding and 1 preceding) as bytes_before
-        from (
-            select seq, event_id, topic, key, payload, headers from oncebox.outbox
-            where seq > $4
-              and (xid >= $1::text::xid8 or xid = any((select $2::text[]::xid8[])::xid8[]))
-              and pg_visible_in_snapshot(xid, (select $3::text::pg_snapshot))
-            order by seq limit $5) as next) as sized
-    where coalesce(bytes_before, 0) < $6
-    order by seq";
 
 /// What a new snapshot sees and the settled one does not.
 pub(super) struct Found {
@@ -77,10 +40,11 @@ pub(super) async fn snapshot(connection: &mut PgConnection) -> Result<Snapshot, 
 
 pub(super) async fn open_window(
     connection: &mut PgConnection,
+    statements: &Statements,
     settled: &Snapshot,
     limits: Limits,
 ) -> Result<Found, SourceError> {
-    let rows = sqlx::query(OPEN_WINDOW)
+    let rows = sqlx::query(AssertSqlSafe(statements.open_window.clone()))
         .bind(settled.xmax().to_string())
         .bind(running(settled))
         .bind(limits.rows)
@@ -110,33 +74,28 @@ pub(super) async fn open_window(
 /// The `seq` before the first row of a window.
 pub(super) async fn before_first(
     connection: &mut PgConnection,
+    statements: &Statements,
     settled: &Snapshot,
     window: &Snapshot,
 ) -> Result<i64, SourceError> {
-    let first: Option<i64> = sqlx::query_scalar(
-        "select min(seq) from (
-             select min(seq) as seq from oncebox.outbox
-             where xid >= $1::text::xid8 and pg_visible_in_snapshot(xid, (select $3::text::pg_snapshot))
-             union all
-             select min(seq) from oncebox.outbox
-             where xid = any($2::text[]::xid8[]) and pg_visible_in_snapshot(xid, (select $3::text::pg_snapshot))) as firsts",
-    )
-    .bind(settled.xmax().to_string())
-    .bind(running(settled))
-    .bind(window.to_string())
-    .fetch_one(connection)
-    .await?;
+    let first: Option<i64> = sqlx::query_scalar(AssertSqlSafe(statements.before_first.clone()))
+        .bind(settled.xmax().to_string())
+        .bind(running(settled))
+        .bind(window.to_string())
+        .fetch_one(connection)
+        .await?;
     Ok(first.unwrap_or(1) - 1)
 }
 
 pub(super) async fn read_window(
     connection: &mut PgConnection,
+    statements: &Statements,
     settled: &Snapshot,
     window: &Snapshot,
     position: i64,
     limits: Limits,
 ) -> Result<Vec<Row>, SourceError> {
-    let rows = sqlx::query_as(READ_WINDOW)
+    let rows = sqlx::query_as(AssertSqlSafe(statements.read_window.clone()))
         .bind(settled.xmax().to_string())
         .bind(running(settled))
         .bind(window.to_string())
@@ -150,23 +109,17 @@ pub(super) async fn read_window(
 
 pub(super) async fn backlog(
     connection: &mut PgConnection,
+    statements: &Statements,
     cursor: &Cursor,
 ) -> Result<Backlog, SourceError> {
     let position = cursor.window.as_ref().map_or(0, |window| window.position);
-    let row = sqlx::query(
-        "select count(*) as rows,
-                coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8 as oldest
-         from (select created_at from oncebox.outbox where xid >= $1::text::xid8 and seq > $3
-               union all
-               select created_at from oncebox.outbox where xid = any($2::text[]::xid8[]) and seq > $3
-               limit $4) as waiting",
-    )
-    .bind(cursor.settled.xmax().to_string())
-    .bind(running(&cursor.settled))
-    .bind(position)
-    .bind(Backlog::BOUND)
-    .fetch_one(&mut *connection)
-    .await?;
+    let row = sqlx::query(AssertSqlSafe(statements.backlog.clone()))
+        .bind(cursor.settled.xmax().to_string())
+        .bind(running(&cursor.settled))
+        .bind(position)
+        .bind(Backlog::BOUND)
+        .fetch_one(&mut *connection)
+        .await?;
     Ok(Backlog {
         rows: row.try_get("rows")?,
         oldest_seconds: row.try_get("oldest")?,
@@ -221,7 +174,12 @@ mod tests {
     use testkit::TestDb;
 
     use super::super::link::Link;
+    use super::super::table::Table;
     use super::*;
+
+    fn statements() -> Statements {
+        Statements::of(&Table::default())
+    }
 
     /// 60,000 published rows, then a transaction that has been open all the while and commits its row, and ten new rows.
     async fn filled() -> (TestDb, Snapshot) {
@@ -280,11 +238,11 @@ mod tests {
             rows: 1000,
             bytes: 1_000_000,
         };
-        let found = open_window(&mut connection, &settled, limits)
+        let found = open_window(&mut connection, &statements(), &settled, limits)
             .await
             .unwrap();
         assert_eq!((found.fits, found.rows.len()), (true, 11));
-        let (plan, pages) = cost(&mut connection, OPEN_WINDOW, |query| {
+        let (plan, pages) = cost(&mut connection, &statements().open_window, |query| {
             query
                 .bind(settled.xmax().to_string())
                 .bind(running(&settled))
@@ -308,11 +266,11 @@ mod tests {
             rows: 1000,
             bytes: 10_000_000,
         };
-        let found = open_window(&mut connection, &settled, limits)
+        let found = open_window(&mut connection, &statements(), &settled, limits)
             .await
             .unwrap();
         assert_eq!((found.fits, found.rows.len()), (false, 0));
-        let (plan, pages) = cost(&mut connection, READ_WINDOW, |query| {
+        let (plan, pages) = cost(&mut connection, &statements().read_window, |query| {
             query
                 .bind(settled.xmax().to_string())
                 .bind(running(&settled))
@@ -326,9 +284,16 @@ mod tests {
         assert!(!plan.contains("\"Sort\""), "{plan}");
         // A thousand rows of 400 bytes lie on about sixty pages, of three thousand.
         assert!(pages < 200, "{pages} pages: {plan}");
-        let rows = read_window(&mut connection, &settled, &window, 30_000, limits)
-            .await
-            .unwrap();
+        let rows = read_window(
+            &mut connection,
+            &statements(),
+            &settled,
+            &window,
+            30_000,
+            limits,
+        )
+        .await
+        .unwrap();
         assert_eq!(rows.len(), 1000);
         assert!(rows.windows(2).all(|pair| pair[0].seq < pair[1].seq));
     }
@@ -339,12 +304,13 @@ mod tests {
         let mut connection = Link::to(database.url()).unwrap().take().await.unwrap();
         for (bytes, expected) in [(1, 1), (1200, 3), (1_000_000, 11)] {
             let limits = Limits { rows: 1000, bytes };
-            let found = open_window(&mut connection, &settled, limits)
+            let found = open_window(&mut connection, &statements(), &settled, limits)
                 .await
                 .unwrap();
             assert_eq!(found.rows.len(), expected, "within {bytes} bytes");
             let window = found.snapshot.clone();
-            let rows = read_window(&mut connection, &settled, &window, 0, limits).await;
+            let rows =
+                read_window(&mut connection, &statements(), &settled, &window, 0, limits).await;
             assert_eq!(rows.unwrap().len(), expected, "within {bytes} bytes");
         }
     }

@@ -1,44 +1,41 @@
 //! Whether the outbox is a table that the relay can read, said by table, column and right before anything is read.
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::table::Table;
 use crate::source::SourceError;
 
-/// What the relay reads, with the types that it decodes.
-const COLUMNS: [(&str, &str); 8] = [
-    ("seq", "bigint"),
-    ("xid", "xid8"),
-    ("event_id", "uuid"),
-    ("topic", "text"),
-    ("key", "bytea"),
-    ("payload", "bytea"),
-    ("headers", "jsonb"),
-    ("created_at", "timestamp with time zone"),
-];
-
-/// All that is wrong at once, so that it is mended at once.
-pub(super) async fn check(connection: &mut PgConnection) -> Result<(), SourceError> {
-    let found: Vec<(String, String)> = sqlx::query_as(
-        "select attname::text, format_type(atttypid, null) from pg_attribute
-         where attrelid = to_regclass('oncebox.outbox') and attnum > 0 and not attisdropped",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    if found.is_empty() {
-        return Err(SourceError::Shape(
-            "there is no table oncebox.outbox that this user may see".into(),
-        ));
+/// The table as it can be read; all that is wrong at once otherwise, so that it is mended at once.
+pub(super) async fn check(
+    connection: &mut PgConnection,
+    table: &Table,
+) -> Result<Table, SourceError> {
+    let name = &table.name;
+    let exists: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+        .bind(name)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !exists {
+        return Err(SourceError::Shape(format!(
+            "there is no table {name} that this user may see"
+        )));
     }
-    let mut problems: Vec<String> = COLUMNS
-        .iter()
-        .filter_map(|(name, wanted)| problem_of(&found, name, wanted))
-        .collect();
+    let mut table = table.clone();
+    if table.expects_delays() && !has_column(connection, name, "not_before").await? {
+        table = table.without_delays();
+    }
+    let mut problems = Vec::new();
+    for (part, expression, wanted) in table.parts() {
+        problems.extend(problem_of(connection, name, part, expression, wanted).await?);
+    }
     let (readable, indexed): (bool, bool) = sqlx::query_as(
-        "select has_table_privilege('oncebox.outbox', 'select'),
+        "select has_table_privilege($1, 'select'),
                 exists (select 1 from pg_index
-                        where indrelid = 'oncebox.outbox'::regclass and indisvalid
-                          and pg_get_indexdef(indexrelid, 1, true) = 'xid')",
+                        where indrelid = to_regclass($1) and indisvalid
+                          and pg_get_indexdef(indexrelid, 1, true) = $2)",
     )
+    .bind(name)
+    .bind(&table.xid)
     .fetch_one(connection)
     .await?;
     if !readable {
@@ -46,23 +43,71 @@ pub(super) async fn check(connection: &mut PgConnection) -> Result<(), SourceErr
     }
     if !indexed {
         // Each look would read the whole table.
-        problems.push("no index begins with the column xid".into());
+        problems.push(format!("no index begins with the column {}", table.xid));
     }
     if problems.is_empty() {
-        return Ok(());
+        return Ok(table);
     }
     Err(SourceError::Shape(format!(
-        "table oncebox.outbox cannot be read: {}",
+        "table {name} cannot be read: {}",
         problems.join("; ")
     )))
 }
 
-fn problem_of(found: &[(String, String)], name: &str, wanted: &str) -> Option<String> {
-    match found.iter().find(|(column, _)| column == name) {
-        None => Some(format!("column {name} ({wanted}) is missing")),
-        Some((_, kind)) if kind != wanted => {
-            Some(format!("column {name} is {kind}, and must be {wanted}"))
+async fn has_column(
+    connection: &mut PgConnection,
+    table: &str,
+    column: &str,
+) -> Result<bool, SourceError> {
+    let has = sqlx::query_scalar(
+        "select exists (select 1 from pg_attribute
+         where attrelid = to_regclass($1) and attname = $2 and attnum > 0 and not attisdropped)",
+    )
+    .bind(table)
+    .bind(column)
+    .fetch_one(connection)
+    .await?;
+    Ok(has)
+}
+
+/// What is wrong with one part: its expression is evaluated on a row of nulls, which needs no row and no right to read any.
+async fn problem_of(
+    connection: &mut PgConnection,
+    table: &str,
+    part: &str,
+    expression: &str,
+    wanted: &str,
+) -> Result<Option<String>, SourceError> {
+    let called = if expression == part {
+        format!("column {part}")
+    } else {
+        format!("the expression {expression:?} for {part}")
+    };
+    let sql =
+        format!("select pg_typeof({expression})::text from (select (null::{table}).*) as one_row");
+    let found: Result<String, sqlx::Error> = sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_one(connection)
+        .await;
+    match found {
+        Ok(kind) if kind == wanted => Ok(None),
+        Ok(kind) => Ok(Some(format!("{called} is {kind}, and must be {wanted}"))),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42703") => {
+            let missing = if expression == part {
+                format!("{called} ({wanted}) is missing")
+            } else {
+                format!("{called} ({wanted}) fails: {}", error.message())
+            };
+            Ok(Some(missing))
         }
-        Some(_) => None,
+        // Class 42: syntax errors and access rule violations (PostgreSQL documentation, appendix A).
+        Err(sqlx::Error::Database(error))
+            if error.code().is_some_and(|code| code.starts_with("42")) =>
+        {
+            Ok(Some(format!(
+                "{called} ({wanted}) fails: {}",
+                error.message()
+            )))
+        }
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,4 +1,4 @@
-//! Asking the replayer, and telling what went wrong in its words.
+//! Asking a service, and telling what went wrong in its words.
 
 use std::fmt::Write as _;
 
@@ -8,12 +8,23 @@ use serde_json::Value;
 
 use crate::text::clean;
 
+/// Who is asked: for the words of errors.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// What it is called: `replayer`.
+    pub name: &'static str,
+    /// The environment variable of its address: `DLQ_URL`.
+    pub url_variable: &'static str,
+    /// The environment variable of its token: `DLQ_TOKEN`.
+    pub token_variable: &'static str,
+}
+
 /// Why a command failed.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The command makes no sense as it was given.
     Usage(String),
-    /// The replayer did not answer, or what answered is no replayer.
+    /// The service did not answer, or what answered is another.
     Unreachable(String),
     /// It answered with a problem.
     Problem(Value),
@@ -23,11 +34,11 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// What to print.
-    pub(crate) fn told(&self) -> String {
+    pub fn told(&self, service: &Service) -> String {
         match self {
             Self::Usage(text) | Self::Unreachable(text) => format!("error: {text}"),
             Self::Output(error) => format!("error: cannot write the output: {error}"),
-            Self::Problem(problem) => told(problem),
+            Self::Problem(problem) => told(problem, service),
         }
     }
 }
@@ -39,11 +50,12 @@ impl From<std::io::Error> for Failure {
 }
 
 /// Title, detail, what is wrong with which field, and where to read on.
-fn told(problem: &Value) -> String {
+fn told(problem: &Value, service: &Service) -> String {
+    let name = service.name;
     let text = |name: &str| problem[name].as_str().map(clean);
     let mut told = format!(
         "error: {}",
-        text("title").unwrap_or_else(|| "the replayer refused".to_owned())
+        text("title").unwrap_or_else(|| format!("the {name} refused"))
     );
     if let Some(detail) = text("detail") {
         let _ = write!(told, "\n  {detail}");
@@ -72,12 +84,16 @@ fn told(problem: &Value) -> String {
     }
     match text("code") {
         Some(code) if code.starts_with("auth.") => {
-            told.push_str("\n  give the replayer's token by --token or DLQ_TOKEN");
+            let _ = write!(
+                told,
+                "\n  give the {name}'s token by --token or {}",
+                service.token_variable
+            );
         }
         Some(code) => {
             let _ = write!(
                 told,
-                "\n  code {code}; the replayer explains it at /errors/{code}"
+                "\n  code {code}; the {name} explains it at /errors/{code}"
             );
         }
         None => {}
@@ -85,29 +101,35 @@ fn told(problem: &Value) -> String {
     told
 }
 
-/// The replayer at one address.
+/// A service at one address.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub struct Client {
+    service: Service,
     base: Url,
     token: String,
     http: reqwest::Client,
     /// Whether answers are printed as they are.
-    pub(crate) json: bool,
+    pub json: bool,
 }
 
 impl Client {
-    pub(crate) fn new(url: &str, token: &str, json: bool) -> Result<Self, Failure> {
+    /// The service at that address.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] when that is no address.
+    pub fn new(service: Service, url: &str, token: &str, json: bool) -> Result<Self, Failure> {
         let wrong = |problem: String| Failure::Usage(format!("--url {url}: {problem}"));
         let base: Url = url.parse().map_err(|error| wrong(format!("{error}")))?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(wrong("begins with neither http:// nor https://".to_owned()));
         }
-        // Longer than the replayer takes for anything.
+        // Longer than a service takes for anything.
         let http = reqwest::Client::builder()
             .timeout(std::time::Duration::from_secs(60))
             .build();
         let http = http.map_err(|error| wrong(error.to_string()))?;
         Ok(Self {
+            service,
             base,
             token: token.to_owned(),
             http,
@@ -116,7 +138,10 @@ impl Client {
     }
 
     /// Asks, and gives the answer both as it is and as what it means.
-    pub(crate) async fn get<T: DeserializeOwned>(
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
         query: &[(&str, Option<String>)],
@@ -125,7 +150,11 @@ impl Client {
             .await
     }
 
-    pub(crate) async fn post<T: DeserializeOwned>(
+    /// Asks for something to be done.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn post<T: DeserializeOwned>(
         &self,
         path: &[&str],
         body: Value,
@@ -135,7 +164,10 @@ impl Client {
     }
 
     /// Asks for bytes.
-    pub(crate) async fn bytes(&self, path: &[&str]) -> Result<Vec<u8>, Failure> {
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn bytes(&self, path: &[&str]) -> Result<Vec<u8>, Failure> {
         let response = self.send(Method::GET, path, &[], None).await?;
         Ok(response
             .bytes()
@@ -182,8 +214,8 @@ impl Client {
         match response.json().await {
             Ok(problem @ Value::Object(_)) => Err(Failure::Problem(problem)),
             _ => Err(Failure::Unreachable(format!(
-                "{} answered {status}, and is no replayer; set --url or DLQ_URL",
-                self.base
+                "{} answered {status}, and is no {}; set --url or {}",
+                self.base, self.service.name, self.service.url_variable
             ))),
         }
     }
@@ -195,8 +227,8 @@ impl Client {
             .map_err(|error| self.unreachable(&error))?;
         let meaning = T::deserialize(&answer).map_err(|error| {
             Failure::Unreachable(format!(
-                "{} answered something unexpected ({error}); is it a replayer of this version?",
-                self.base
+                "{} answered something unexpected ({error}); is it a {} of this version?",
+                self.base, self.service.name
             ))
         })?;
         Ok((answer, meaning))
@@ -210,8 +242,8 @@ impl Client {
             source = cause.source();
         }
         Failure::Unreachable(format!(
-            "the replayer at {} does not answer: {causes}\n  set its address by --url or DLQ_URL",
-            self.base
+            "the {} at {} does not answer: {causes}\n  set its address by --url or {}",
+            self.service.name, self.base, self.service.url_variable
         ))
     }
 }
