@@ -1,6 +1,7 @@
 //! HTTP for operators: what each source is doing, and its parked rows. Looking is free for all where it shows no data of
 //! events; the rest is under one bearer token.
 
+mod cursor;
 mod parked;
 mod problems;
 pub mod views;
@@ -11,14 +12,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use http_kit::BearerAuth;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, mpsc};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::reset::Order;
 use crate::source::PollingSource;
 use crate::state::{Shared, Status};
+use crate::takeover::Seat;
 
 /// A source, as its operators reach it.
 #[derive(Debug)]
@@ -28,6 +31,10 @@ pub(crate) struct Desk {
     pub(crate) database: Mutex<PollingSource>,
     /// Tells the instance that something has changed.
     pub(crate) poke: Arc<Notify>,
+    /// Orders to put the cursor elsewhere.
+    pub(crate) orders: mpsc::Sender<Order>,
+    /// Where the cursor lies in Kafka.
+    pub(crate) seat: Seat,
 }
 
 /// By source name.
@@ -41,6 +48,7 @@ pub(crate) type Desks = Arc<BTreeMap<String, Desk>>;
         license(name = "MIT OR Apache-2.0")
     ),
     tags(
+        (name = "cursor", description = "How far a source is published, and putting that elsewhere after a restore or a failover."),
         (name = "sources", description = "What is published from where."),
         (name = "parked rows", description = "Rows that are refused by the broker, behind such a row, delayed or skipped.")
     ),
@@ -67,6 +75,7 @@ pub(crate) fn routes(desks: Desks, token: &str) -> OpenApiRouter {
         .routes(routes!(parked::show))
         .routes(routes!(parked::decide))
         .routes(routes!(parked::audit))
+        .routes(routes!(cursor::show, cursor::set))
         .with_state(Arc::clone(&desks))
         .route_layer(BearerAuth::new(token));
     OpenApiRouter::with_openapi(Document::openapi())

@@ -155,6 +155,9 @@ pub struct Cursor {
     /// Which tenure of which relay wrote it: a relay that the broker refuses reads here whether another has taken over.
     #[serde(default)]
     pub writer: Uuid,
+    /// The highest `seq` that was published: a sequence that has given out less was set back.
+    #[serde(default)]
+    pub last_seq: i64,
     /// Parked rows that this transaction, or one before it, published, until the database is known to have forgotten
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -173,15 +176,18 @@ impl Cursor {
             settled: Snapshot::nothing(),
             window: None,
             writer: Uuid::nil(),
+            last_seq: 0,
             released: Vec::new(),
         }
     }
 
-    /// A place that was found from an earlier state of this cursor. What was released since then stays said.
+    /// A place that was found from an earlier state of this cursor, once rows up to `last_seq` are published. What was
+    /// released since then stays said.
     #[must_use]
-    pub fn moved_to(&self, place: Self) -> Self {
+    pub fn moved_to(&self, place: Self, last_seq: Option<i64>) -> Self {
         Self {
             released: self.released.clone(),
+            last_seq: self.last_seq.max(last_seq.unwrap_or(0)),
             ..place
         }
     }

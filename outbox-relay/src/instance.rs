@@ -10,13 +10,14 @@ mod work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cursor::{Cursor, Identity};
 use crate::happening::{Away, Published, Running, Stopped};
 use crate::lease::Lease;
 use crate::pace::Pace;
+use crate::reset::Order;
 use crate::settings::Settings;
 use crate::source::{Source, SourceError};
 use crate::state::{Shared, State};
@@ -67,24 +68,40 @@ impl End {
 
 impl<S: Source> Instance<S> {
     /// Publishes while the lease is this relay's, until asked to stop, or until only a person can help.
-    pub(crate) async fn run(mut self, mut lease: Lease<S>) {
+    pub(crate) async fn run(mut self, mut lease: Lease<S>, mut orders: mpsc::Receiver<Order>) {
         let mut pace = Pace::away();
+        let mut order: Option<Order> = None;
         loop {
             let started = Instant::now();
             let end = match lease.acquire(&self.shutdown).await {
-                Ok(true) => self.tenure_under(&mut lease).await,
+                Ok(true) => {
+                    if let Some(order) = order.take() {
+                        self.reset(order).await;
+                    }
+                    let (end, given) = self.tenure_under(&mut lease, &mut orders).await;
+                    order = given;
+                    end
+                }
                 Ok(false) => break,
                 Err(error) => unreadable(error).unwrap_or_else(End::Again),
             };
             match end {
                 End::Shutdown if self.shutdown.is_cancelled() => break,
-                // The lease went to another.
+                // The lease went to another, or an operator gave an order.
                 End::Shutdown => continue,
                 End::Stopped { code, .. } if code == FENCED && !lease.is_ours().await => continue,
                 End::Stopped { code, reason } => {
                     // The next relay may be better off, for example with a newer version.
                     lease.release().await;
-                    return self.stopped(code, &reason);
+                    self.stopped(code, &reason);
+                    order = tokio::select! {
+                        order = orders.recv() => order,
+                        () = self.shutdown.cancelled() => None,
+                    };
+                    match order {
+                        Some(_) => continue,
+                        None => break,
+                    }
                 }
                 End::Again(reason) => self.away(&reason),
             }
@@ -100,7 +117,12 @@ impl<S: Source> Instance<S> {
     }
 
     /// One tenure, its lease renewed beside it; it ends between two transactions when the lease is lost.
-    async fn tenure_under(&mut self, lease: &mut Lease<S>) -> End {
+    /// An operator's order ends it likewise, and is returned.
+    async fn tenure_under(
+        &mut self,
+        lease: &mut Lease<S>,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> (End, Option<Order>) {
         let stop = self.shutdown.child_token();
         self.stop = stop.clone();
         let tenure = async {
@@ -108,9 +130,18 @@ impl<S: Source> Instance<S> {
             stop.cancel();
             end
         };
-        let (end, ()) = tokio::join!(tenure, lease.keep(&stop));
+        let ordered = async {
+            tokio::select! {
+                order = orders.recv() => {
+                    stop.cancel();
+                    order
+                }
+                () = stop.cancelled() => None,
+            }
+        };
+        let (end, (), order) = tokio::join!(tenure, lease.keep(&stop), ordered);
         self.stop = self.shutdown.clone();
-        end
+        (end, order)
     }
 
     async fn tenure(&mut self) -> End {
@@ -217,6 +248,10 @@ fn unreadable(error: SourceError) -> Result<End, String> {
         SourceError::Swapped { known, found } => Ok(End::wrong_database(&known, &found)),
         error @ SourceError::Behind { .. } => Ok(End::Stopped {
             code: "relay.database_behind",
+            reason: error.to_string(),
+        }),
+        error @ SourceError::SequenceBehind { .. } => Ok(End::Stopped {
+            code: "relay.sequence_behind",
             reason: error.to_string(),
         }),
         error => Err(error.to_string()),

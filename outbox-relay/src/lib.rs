@@ -16,6 +16,7 @@ mod observer;
 mod pace;
 mod parking;
 pub mod publish;
+mod reset;
 mod run;
 pub mod settings;
 pub mod source;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +73,8 @@ impl Relay {
             tasks: JoinSet::new(),
         };
         for (name, source) in &settings.sources {
+            // An order at a time; the next is refused meanwhile.
+            let (give, orders) = mpsc::channel(1);
             let (table, poke) = (source.table(), Arc::new(Notify::new()));
             let open = || PollingSource::new(source.url(), &table);
             let shared = Arc::new(Shared::new(name));
@@ -90,7 +93,7 @@ impl Relay {
             let lasts = Duration::from_secs(settings.lease_seconds);
             let lease = Lease::new(name, open()?, Arc::clone(&shared), lasts);
             let observer = open()?;
-            relay.tasks.spawn(instance.run(lease));
+            relay.tasks.spawn(instance.run(lease, orders));
             relay.tasks.spawn(maintenance::maintain(
                 name.clone(),
                 open()?,
@@ -109,6 +112,8 @@ impl Relay {
                 shared: Arc::clone(&shared),
                 database: Mutex::new(open()?),
                 poke,
+                orders: give,
+                seat: Seat::new(&kafka, &settings, name),
             };
             relay.desks.insert(name.clone(), desk);
             relay.shared.push(shared);

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use polling::{
@@ -17,6 +18,7 @@ pub use row::Row;
 use crate::cursor::{Cursor, Identity};
 use crate::maintenance::Upkeep;
 pub use crate::parking::{Park, Parked, Why};
+use crate::reset::Reset;
 
 /// Rows in the order in which they are to be published, and the cursor that holds once they are.
 #[derive(Debug)]
@@ -79,6 +81,19 @@ pub enum SourceError {
         /// The first id that the database has not given out.
         now: u64,
     },
+    /// The sequence has given out less than was published: it was reset, or the table truncated with it.
+    #[error(
+        "the outbox's sequence has given out numbers up to {last}, and rows up to {published} were published: it was set back"
+    )]
+    SequenceBehind {
+        /// The highest number that was published.
+        published: i64,
+        /// The last number that the sequence has given out.
+        last: i64,
+    },
+    /// There is no copy of the cursor beside the outbox.
+    #[error("there is no copy of the cursor beside the outbox to go on from; choose now or begin")]
+    NoCopy,
     /// Another relay has claimed the right to park.
     #[error("another relay has claimed the source in its database")]
     Ousted,
@@ -124,6 +139,15 @@ pub trait Source: Send {
         cursor: &Cursor,
         upkeep: Upkeep,
     ) -> Result<Maintained, SourceError>;
+
+    /// Accepts another database than before from now on.
+    fn forget_identity(&mut self);
+
+    /// Makes the database ready for a cursor elsewhere, and returns that cursor.
+    async fn reset(&mut self, identity: &Identity, order: &Reset) -> Result<Cursor, SourceError>;
+
+    /// The copy of the cursor beside the outbox, and when it was written.
+    async fn copied_cursor(&mut self) -> Result<Option<(Cursor, DateTime<Utc>)>, SourceError>;
 
     /// Lets only this tenure park from now on.
     async fn claim(&mut self, writer: Uuid) -> Result<(), SourceError>;

@@ -70,6 +70,37 @@ impl Seat {
         Ok((publisher, cursor))
     }
 
+    /// The last cursor in Kafka; none when there is none that can be read.
+    pub(crate) async fn last_cursor(&self) -> Result<Option<Cursor>, String> {
+        let seat = self.clone();
+        let last = tokio::task::spawn_blocking(move || {
+            let journal = Journal::new(&seat.kafka, &seat.topic);
+            journal.ensure_topic()?;
+            journal.last(&seat.key)
+        })
+        .await;
+        match last {
+            Ok(Err(JournalError::Unreadable { .. })) => Ok(None),
+            Ok(last) => last.map_err(|error| error.to_string()),
+            Err(panic) => Err(panic.to_string()),
+        }
+    }
+
+    /// Fences whoever publishes this source, and puts its cursor elsewhere.
+    pub(crate) async fn put(&self, cursor: Cursor) -> Result<(), End> {
+        let seat = self.clone();
+        let put = tokio::task::spawn_blocking(move || {
+            let publisher =
+                Publisher::take_over(&seat.kafka, &seat.transactional_id, &seat.topic, &seat.key)?;
+            publisher.publish(&[], &cursor.claimed_by(Uuid::now_v7()))
+        })
+        .await;
+        match put {
+            Ok(put) => put.map_err(|error| End::Again(error.to_string())),
+            Err(panic) => Err(End::Again(panic.to_string())),
+        }
+    }
+
     fn fence_and_read(&self) -> Result<(Publisher, Option<Cursor>), TakeOverError> {
         let journal = Journal::new(&self.kafka, &self.topic);
         journal.ensure_topic()?;

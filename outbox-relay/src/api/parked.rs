@@ -165,7 +165,7 @@ pub(super) async fn audit(
     Ok(StrictJson(Page::of(lines, query.limit, |line| line.id)))
 }
 
-fn desk<'a>(desks: &'a Desks, source: &str) -> Result<&'a Desk, Problem> {
+pub(super) fn desk<'a>(desks: &'a Desks, source: &str) -> Result<&'a Desk, Problem> {
     desks
         .get(source)
         .ok_or_else(|| source_unknown(source, desks.keys()))
@@ -186,17 +186,24 @@ impl Validate for DecisionRequest {
                 "seq, topic and key, and all exclude each other",
             )),
         }
-        for (pointer, text, most) in [
-            ("/actor", &self.actor, ACTOR_CHARACTERS),
-            ("/reason", &self.reason, REASON_CHARACTERS),
-        ] {
-            if text.trim().is_empty() {
-                errors.push(FieldError::at(pointer, "must not be empty"));
-            } else if text.chars().count() > most || text.contains('\0') {
-                let wrong = format!("must have at most {most} characters, and no zero character");
-                errors.push(FieldError::at(pointer, wrong));
-            }
-        }
+        errors.extend(who_and_why(&self.actor, &self.reason));
         errors
     }
+}
+
+/// What is wrong with the signature of a decision.
+pub(super) fn who_and_why(actor: &str, reason: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (pointer, text, most) in [
+        ("/actor", actor, ACTOR_CHARACTERS),
+        ("/reason", reason, REASON_CHARACTERS),
+    ] {
+        if text.trim().is_empty() {
+            errors.push(FieldError::at(pointer, "must not be empty"));
+        } else if text.chars().count() > most || text.contains('\0') {
+            let wrong = format!("must have at most {most} characters, and no zero character");
+            errors.push(FieldError::at(pointer, wrong));
+        }
+    }
+    errors
 }

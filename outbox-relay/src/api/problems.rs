@@ -25,6 +25,17 @@ const AWAY: Kind = Kind::new(
     "the source's database does not answer",
 );
 
+const CURSOR_ELSEWHERE: Kind = Kind::new(
+    StatusCode::CONFLICT,
+    "relay.cursor_elsewhere",
+    "another relay publishes this source",
+);
+const CURSOR_NOT_SET: Kind = Kind::new(
+    StatusCode::CONFLICT,
+    "relay.cursor_not_set",
+    "the cursor was not set",
+);
+
 const RETRY_AFTER: u32 = 2;
 
 pub(super) fn source_unknown<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Problem {
@@ -41,6 +52,16 @@ pub(super) fn parked_unknown(source: &str, seq: i64) -> Problem {
     Problem::of(PARKED_UNKNOWN).detail(format!(
         "no row {seq} of source {source} is parked: it was published or discarded meanwhile, or never parked"
     ))
+}
+
+pub(super) fn cursor_elsewhere(source: &str, holder: &str) -> Problem {
+    Problem::of(CURSOR_ELSEWHERE).detail(format!(
+        "source {source} is published by {holder}: ask that relay"
+    ))
+}
+
+pub(super) fn cursor_not_set(reason: String) -> Problem {
+    Problem::of(CURSOR_NOT_SET).detail(reason)
 }
 
 pub(super) fn of_source(error: SourceError) -> Problem {

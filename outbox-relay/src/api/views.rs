@@ -8,6 +8,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::cursor::Cursor;
+use crate::reset::Goal;
 use crate::source::{Decision, ParkedRow};
 
 /// Bytes: as text where they are text, otherwise in base64.
@@ -172,4 +174,38 @@ pub struct AuditLine {
     pub rows: i64,
     /// Which rows were meant.
     pub detail: Value,
+}
+
+/// How far a source is published.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CursorView {
+    /// The cursor in Kafka, which decides; null before anything was published, or when it cannot be read.
+    #[schema(value_type = Option<Object>)]
+    pub kafka: Option<Cursor>,
+    /// Its copy beside the outbox.
+    #[schema(value_type = Option<Object>)]
+    pub copy: Option<Cursor>,
+    /// When the copy was written.
+    pub copied_at: Option<DateTime<Utc>>,
+}
+
+/// Where to put a cursor, by whom and why.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"to": "adopt", "reason": "restored from the backup of 02:00", "actor": "kim"}))]
+pub struct CursorRequest {
+    /// Where to.
+    pub to: Goal,
+    /// Who decides.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where a cursor was put.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CursorSet {
+    /// The cursor.
+    #[schema(value_type = Object)]
+    pub cursor: Cursor,
 }

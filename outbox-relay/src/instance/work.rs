@@ -69,7 +69,7 @@ impl<S: Source> Instance<S> {
             // Nothing waits, so whatever was away is not missed any more.
             self.running(cursor);
             // The cursor moves in memory only: after a restart the older one finds the same rows.
-            *cursor = cursor.moved_to(batch.next);
+            *cursor = cursor.moved_to(batch.next, None);
             return if batch.more {
                 Ok(())
             } else {
@@ -88,11 +88,15 @@ impl<S: Source> Instance<S> {
         batch: Batch,
         work: &mut Work,
     ) -> Result<(), End> {
+        let last_seq = batch.rows.iter().map(|row| row.seq).max();
         let split = work.lot.parking.divide(batch.rows);
         if !split.park.is_empty() && !self.park(&split.park, cursor, work).await? {
             return Ok(());
         }
-        let (rows, next) = (Arc::new(split.publish), cursor.moved_to(batch.next));
+        let (rows, next) = (
+            Arc::new(split.publish),
+            cursor.moved_to(batch.next, last_seq),
+        );
         let publishing = publish(Arc::clone(publisher), Arc::clone(&rows), next.clone());
         let (published, ahead) = tokio::join!(
             told_when_slow(&self.name, &self.shared, publishing),

@@ -14,12 +14,14 @@ mod link;
 mod parked;
 mod partitions;
 mod question;
+mod reset;
 mod shape;
 mod table;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -27,6 +29,7 @@ use super::{Backlog, Batch, Due, Limits, Maintained, Source, SourceError};
 use crate::cursor::{Cursor, Identity, Snapshot};
 use crate::maintenance::Upkeep;
 use crate::parking::{Park, Parked};
+use crate::reset::Reset;
 use link::Link;
 use table::Statements;
 
@@ -117,6 +120,25 @@ impl Source for PollingSource {
         link::answer(parked::claim(&mut connection, writer)).await?;
         self.link.keep(connection);
         Ok(())
+    }
+
+    fn forget_identity(&mut self) {
+        self.link.forget();
+    }
+
+    async fn reset(&mut self, identity: &Identity, order: &Reset) -> Result<Cursor, SourceError> {
+        let mut connection = self.link.take().await?;
+        // Without a limit of time: every row may have to be written.
+        let cursor = reset::reset(&mut connection, &self.table, identity, order).await?;
+        self.link.keep(connection);
+        Ok(cursor)
+    }
+
+    async fn copied_cursor(&mut self) -> Result<Option<(Cursor, DateTime<Utc>)>, SourceError> {
+        let mut connection = self.link.take().await?;
+        let copy = link::answer(reset::copy(&mut connection)).await?;
+        self.link.keep(connection);
+        Ok(copy)
     }
 
     async fn parked(&mut self, cursor: &Cursor) -> Result<Parked, SourceError> {
@@ -227,6 +249,12 @@ async fn read(
         return Ok(Batch::nothing(cursor.clone()));
     }
     let found = question::open_window(connection, statements, &cursor.settled, limits).await?;
+    if let Some(last) = found.last_number.filter(|last| *last < cursor.last_seq) {
+        return Err(SourceError::SequenceBehind {
+            published: cursor.last_seq,
+            last,
+        });
+    }
     if found.fits {
         return Ok(found.whole(cursor));
     }

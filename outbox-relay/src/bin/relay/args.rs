@@ -1,6 +1,7 @@
 //! What can be asked for.
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use cli_kit::Failure;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing matched.
@@ -9,7 +10,8 @@ Examples:
   relay status --watch                                    what each source does, with rates
   relay parked list --state refused                       rows that the broker refuses, and why
   relay parked retry --all --reason 'limit raised'        try them again now
-  relay parked skip 4711 --reason 'agreed with billing'   go on without this row";
+  relay parked skip 4711 --reason 'agreed with billing'   go on without this row
+  relay cursor adopt --reason 'restored from a backup'    go on in a restored database";
 
 /// The relay: what it publishes, and the rows that the broker refuses.
 #[derive(Debug, Parser)]
@@ -44,6 +46,9 @@ pub(crate) enum Command {
     /// Rows that are refused by the broker, behind such a row, delayed or skipped.
     #[command(subcommand)]
     Parked(Parked),
+    /// How far a source is published, and putting that elsewhere.
+    #[command(subcommand)]
+    Cursor(Cursor),
     /// Who decided what about a source, when and why.
     Audit {
         /// The source; may be left out where there is one.
@@ -123,10 +128,69 @@ pub(crate) struct Rows {
     /// The source; may be left out where there is one.
     #[arg(long)]
     pub(crate) source: Option<String>,
+    #[command(flatten)]
+    pub(crate) by: By,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct By {
     /// Why; kept in the audit.
     #[arg(long)]
     pub(crate) reason: String,
     /// Who decides; the login name otherwise.
     #[arg(long, env = "RELAY_ACTOR")]
     pub(crate) actor: Option<String>,
+}
+
+/// Who decides.
+pub(crate) fn actor(named: Option<String>) -> Result<String, Failure> {
+    named
+        .or_else(|| std::env::var("USER").ok())
+        .filter(|actor| !actor.trim().is_empty())
+        .ok_or_else(|| Failure::Usage("say who decides, by --actor or RELAY_ACTOR".into()))
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cursor {
+    /// The cursor in Kafka, which decides, and its copy beside the outbox.
+    Show {
+        /// The source; may be left out where there is one.
+        #[arg(long)]
+        source: Option<String>,
+    },
+    /// Put the cursor after all that is committed now, or before all that the outbox holds.
+    Set {
+        /// Where to: `now` counts all as published, `begin` publishes all again.
+        #[arg(long, value_enum)]
+        at: At,
+        /// The source; may be left out where there is one.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Go on in a database that was restored or failed over, from the copy that came with it. What was published after that
+    /// copy is published again; consumers deduplicate by event id.
+    Adopt {
+        /// The source; may be left out where there is one.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum At {
+    Now,
+    Begin,
+}
+
+impl At {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Begin => "begin",
+        }
+    }
 }

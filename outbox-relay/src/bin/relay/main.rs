@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod cursor;
 mod parked;
 mod sources;
 mod status;
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use cli_kit::{Client, Done, Failure, Service};
 
-use args::{Arguments, Command, Parked};
+use args::{Arguments, Command, Cursor, Parked};
 
 const RELAY: Service = Service {
     name: "relay",
@@ -37,6 +38,13 @@ async fn run(arguments: Arguments) -> Result<Done, Failure> {
         Command::Parked(Parked::Retry(rows)) => parked::decide(&client, "retry", rows).await,
         Command::Parked(Parked::Skip(rows)) => parked::decide(&client, "skip", rows).await,
         Command::Parked(Parked::Discard(rows)) => parked::decide(&client, "discard", rows).await,
+        Command::Cursor(Cursor::Show { source }) => cursor::show(&client, source).await,
+        Command::Cursor(Cursor::Set { at, source, by }) => {
+            cursor::set(&client, at.name(), source, by).await
+        }
+        Command::Cursor(Cursor::Adopt { source, by }) => {
+            cursor::set(&client, "adopt", source, by).await
+        }
         Command::Audit { source, limit } => audit::audit(&client, source, limit).await,
     }
 }

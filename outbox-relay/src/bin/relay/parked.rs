@@ -9,7 +9,7 @@ use cli_kit::{Client, Done, Failure};
 use outbox_relay::api::views::{BytesView, Decided, ParkedDetail, ParkedView};
 use serde_json::{Value, json};
 
-use crate::args::{List, Rows, State};
+use crate::args::{List, Rows, State, actor};
 use crate::sources::chosen;
 
 /// A page, as far as it is read here.
@@ -149,15 +149,11 @@ pub(crate) async fn decide(
     rows: Rows,
 ) -> Result<Done, Failure> {
     let source = chosen(client, rows.source).await?;
-    let actor = rows
-        .actor
-        .or_else(|| std::env::var("USER").ok())
-        .filter(|actor| !actor.trim().is_empty())
-        .ok_or_else(|| Failure::Usage("say who decides, by --actor or RELAY_ACTOR".into()))?;
+    let actor = actor(rows.by.actor)?;
     let request = |mut which: Value| {
         which["decision"] = json!(decision);
         which["actor"] = json!(actor);
-        which["reason"] = json!(rows.reason);
+        which["reason"] = json!(rows.by.reason);
         which
     };
     let requests: Vec<Value> = if rows.seq.is_empty() {

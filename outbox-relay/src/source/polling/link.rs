@@ -66,6 +66,12 @@ impl Link {
         self.connection = Some(connection);
     }
 
+    /// Accepts whatever database the address leads to next.
+    pub(super) fn forget(&mut self) {
+        self.connection = None;
+        self.identity = None;
+    }
+
     /// Which database it leads to; known once there was a connection.
     pub(super) fn identity(&self) -> Result<Identity, SourceError> {
         self.identity

@@ -11,6 +11,8 @@ pub(super) struct Found {
     pub(super) snapshot: Snapshot,
     /// Whether the window has no more rows than the limit; `rows` is empty otherwise.
     pub(super) fits: bool,
+    /// The last number of the sequence, where it may be seen.
+    pub(super) last_number: Option<i64>,
     count: i64,
     rows: Vec<Row>,
 }
@@ -66,6 +68,7 @@ pub(super) async fn open_window(
     Ok(Found {
         snapshot,
         fits: count <= limits.rows,
+        last_number: first.try_get("last_number")?,
         count,
         rows,
     })

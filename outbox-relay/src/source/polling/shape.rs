@@ -24,6 +24,7 @@ pub(super) async fn check(
     if table.expects_delays() && !has_column(connection, name, "not_before").await? {
         table = table.without_delays();
     }
+    table.sequence = sequence(connection, &table).await?;
     let mut problems = Vec::new();
     for (part, expression, wanted) in table.parts() {
         problems.extend(problem_of(connection, name, part, expression, wanted).await?);
@@ -52,6 +53,25 @@ pub(super) async fn check(
         "table {name} cannot be read: {}",
         problems.join("; ")
     )))
+}
+
+/// The sequence that numbers the rows, if there is one that this user may look at.
+async fn sequence(
+    connection: &mut PgConnection,
+    table: &Table,
+) -> Result<Option<String>, SourceError> {
+    if !has_column(connection, &table.name, &table.seq).await? {
+        return Ok(None);
+    }
+    let sequence = sqlx::query_scalar(
+        "select case when has_sequence_privilege(name, 'select') then name end
+         from (select pg_get_serial_sequence($1, $2) as name) as found",
+    )
+    .bind(&table.name)
+    .bind(&table.seq)
+    .fetch_one(connection)
+    .await?;
+    Ok(sequence)
 }
 
 async fn has_column(

@@ -29,6 +29,9 @@ pub struct Table {
     pub created_at: String,
     /// Expression of the time before which the row is not published: `timestamptz`.
     pub not_before: String,
+    /// The sequence of `seq`, found when the table is looked at.
+    #[serde(skip)]
+    pub(super) sequence: Option<String>,
 }
 
 impl Default for Table {
@@ -45,6 +48,7 @@ impl Default for Table {
             headers: own("headers"),
             created_at: own("created_at"),
             not_before: own("not_before"),
+            sequence: None,
         }
     }
 }
@@ -68,6 +72,14 @@ impl Table {
             ("created_at", &self.created_at, "timestamp with time zone"),
             ("not_before", &self.not_before, "timestamp with time zone"),
         ]
+    }
+
+    /// The last number that the sequence gave out; null where it may not be seen.
+    pub(super) fn last_number(&self) -> String {
+        match &self.sequence {
+            Some(sequence) => format!("(select last_value from {sequence})"),
+            None => "null::bigint".into(),
+        }
     }
 
     /// Whether rows may have a time, as in the kit's own outbox. Not where the configuration says otherwise.
@@ -109,6 +121,7 @@ impl Statements {
                 .replace("{headers}", &table.headers)
                 .replace("{created_at}", &table.created_at)
                 .replace("{not_before}", &table.not_before)
+                .replace("{last_number}", &table.last_number())
         };
         Self {
             open_window: fill(OPEN_WINDOW),
@@ -131,7 +144,8 @@ const ROW: &str = "{seq} as seq, {event_id} as event_id, {topic} as topic, {key}
 /// an hour's rows. Where there are too many, counting stops one after the limit, and none is sent: which of them came
 /// first would be the planner's choice.
 const OPEN_WINDOW: &str = "
-    with taken as materialized (select pg_current_snapshot()::text as snapshot),
+    with taken as materialized (
+        select pg_current_snapshot()::text as snapshot, {last_number} as last_number),
     unsettled as materialized (
         select * from (
             select {row} from {table} where {xid} >= $1::text::xid8
@@ -143,7 +157,7 @@ const OPEN_WINDOW: &str = "
         select *, sum(coalesce(octet_length(payload), 0) + pg_column_size(headers) + 200)
             over (order by seq rows between unbounded preceding and 1 preceding) as bytes_before
         from unsettled where (select found from counted) <= $3)
-    select taken.snapshot, counted.found, sized.*
+    select taken.snapshot, taken.last_number, counted.found, sized.*
     from taken cross join counted left join sized on coalesce(sized.bytes_before, 0) < $4
     order by sized.seq";
 
