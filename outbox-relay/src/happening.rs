@@ -6,7 +6,7 @@ use metrics::{counter, gauge, histogram};
 use telemetry::Happening;
 
 use crate::source::{Backlog, Maintained, Parkings};
-use crate::state::State;
+use crate::state::{State, Telling};
 
 /// A transaction was committed.
 pub(crate) struct Published<'a> {
@@ -38,7 +38,7 @@ impl Happening for Published<'_> {
 pub(crate) struct Aborted<'a> {
     pub(crate) source: &'a str,
     pub(crate) error: &'a str,
-    pub(crate) first_of_outage: bool,
+    pub(crate) telling: Telling,
 }
 
 impl Happening for Aborted<'_> {
@@ -46,7 +46,7 @@ impl Happening for Aborted<'_> {
         let source = self.source.to_owned();
         counter!("oncebox_relay_transactions_total", "source" => source, "result" => "aborted")
             .increment(1);
-        if self.first_of_outage {
+        if self.telling != Telling::Known {
             tracing::warn!(
                 source = self.source,
                 error = self.error,
@@ -56,15 +56,19 @@ impl Happening for Aborted<'_> {
     }
 }
 
-/// Database or broker went away. Told once an outage.
+/// Database or broker went away, or are still. Told once a minute at most.
 pub(crate) struct Away<'a> {
     pub(crate) source: &'a str,
     pub(crate) error: &'a str,
+    pub(crate) telling: Telling,
 }
 
 impl Happening for Away<'_> {
     fn emit(self) {
-        counter!("oncebox_relay_outages_total", "source" => self.source.to_owned()).increment(1);
+        if self.telling == Telling::New {
+            counter!("oncebox_relay_outages_total", "source" => self.source.to_owned())
+                .increment(1);
+        }
         tracing::warn!(
             source = self.source,
             error = self.error,

@@ -20,7 +20,7 @@ use crate::pace::Pace;
 use crate::reset::Order;
 use crate::settings::Settings;
 use crate::source::{Source, SourceError};
-use crate::state::{Shared, State};
+use crate::state::{Shared, State, Telling};
 use crate::takeover::Seat;
 
 /// The code under which a tenure ends that another relay has ousted.
@@ -28,6 +28,8 @@ pub(crate) const FENCED: &str = "relay.fenced";
 
 /// A transaction takes milliseconds; one that takes this long is an outage.
 const SLOW: Duration = Duration::from_secs(5);
+const SLOW_BROKER: &str = "the broker has not acknowledged a transaction for 5 s";
+const SLOW_DATABASE: &str = "the database has not answered for 5 s";
 
 /// Publishes one source.
 pub(crate) struct Instance<S> {
@@ -186,7 +188,7 @@ impl<S: Source> Instance<S> {
     }
 
     fn running(&self, cursor: &Cursor) {
-        if self.shared.enter(State::Running) {
+        if self.shared.enter(State::Running) == Telling::New {
             telemetry::emit(Running {
                 source: &self.name,
                 cursor: &cursor.settled.to_string(),
@@ -217,27 +219,30 @@ impl<S: Source> Instance<S> {
     }
 }
 
-/// The outcome of publishing. Health does not wait for it: librdkafka tries for half a minute to reach a broker that
-/// is away before it gives a transaction up.
-async fn told_when_slow<T>(name: &str, shared: &Shared, publishing: impl Future<Output = T>) -> T {
-    let mut publishing = std::pin::pin!(publishing);
+/// The outcome of publishing or reading. Health does not wait for it: librdkafka tries for half a minute to reach a broker
+/// that is away before it gives a transaction up, and a database whose packets vanish is given a minute.
+async fn told_when_slow<T>(
+    name: &str,
+    shared: &Shared,
+    problem: &str,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
     tokio::select! {
-        outcome = &mut publishing => return outcome,
+        outcome = &mut work => return outcome,
         () = tokio::time::sleep(SLOW) => {}
     }
-    away(
-        name,
-        shared,
-        "the broker has not acknowledged a transaction for 5 s",
-    );
-    publishing.await
+    away(name, shared, problem);
+    work.await
 }
 
 fn away(name: &str, shared: &Shared, reason: &str) {
-    if shared.enter(State::Waiting(reason.to_owned())) {
+    let telling = shared.enter(State::Waiting(reason.to_owned()));
+    if telling != Telling::Known {
         telemetry::emit(Away {
             source: name,
             error: reason,
+            telling,
         });
     }
 }

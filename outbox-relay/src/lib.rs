@@ -67,6 +67,9 @@ impl Relay {
             .set("client.id", "outbox-relay")
             // After an outage the first attempt decides when publishing goes on; the default would pause up to 10 s.
             .set("reconnect.backoff.max.ms", "1000");
+        for (name, value) in &settings.kafka_properties {
+            kafka.set(name, value);
+        }
         let mut relay = Self {
             shared: Vec::new(),
             desks: BTreeMap::new(),

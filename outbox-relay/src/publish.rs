@@ -1,5 +1,6 @@
 //! Into Kafka: a batch and the cursor after it in one transaction, so that both are there or neither is.
 
+mod deliveries;
 mod journal;
 mod outcome;
 mod producer;

@@ -24,6 +24,9 @@ pub struct Settings {
     pub log_format: telemetry::LogFormat,
     /// Log directives.
     pub log_filter: String,
+    /// Further properties of the Kafka clients, by librdkafka's names.
+    #[serde(default)]
+    pub kafka_properties: BTreeMap<String, String>,
     /// Databases to relay, by name.
     pub sources: BTreeMap<String, SourceSettings>,
     /// Rows a transaction.

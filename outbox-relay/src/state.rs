@@ -1,6 +1,7 @@
 //! What a source is doing, for health, status and metrics.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -70,6 +71,22 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Shared {
     status: Mutex<Status>,
+    /// When the state was last worth telling.
+    told: Mutex<Instant>,
+}
+
+/// An outage that goes on is told again after this.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// Whether a state is worth telling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// It is another kind of state than before.
+    New,
+    /// It has been the same for a minute.
+    Still,
+    /// It was told within the last minute.
+    Known,
 }
 
 impl Shared {
@@ -85,6 +102,7 @@ impl Shared {
                 parked: Parkings::default(),
                 cursor: None,
             }),
+            told: Mutex::new(Instant::now()),
         }
     }
 
@@ -97,12 +115,20 @@ impl Shared {
         change(&mut self.lock());
     }
 
-    /// Moves to a state; true when it is another kind of state than before.
-    pub(crate) fn enter(&self, state: State) -> bool {
+    /// Moves to a state, and says whether that is worth telling.
+    pub(crate) fn enter(&self, state: State) -> Telling {
         let mut status = self.lock();
         let changed = std::mem::discriminant(&status.state) != std::mem::discriminant(&state);
         status.state = state;
-        changed
+        drop(status);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let telling = match (changed, told.elapsed() >= REMINDER) {
+            (true, _) => Telling::New,
+            (false, true) => Telling::Still,
+            (false, false) => return Telling::Known,
+        };
+        *told = Instant::now();
+        telling
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Status> {

@@ -1,15 +1,33 @@
-//! A TCP proxy between the code under test and a server, which can be cut and mended: an outage on command.
+//! A TCP proxy between the code under test and a server, which can be cut, slowed, stalled and mended: an outage on command.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+/// How the proxy behaves now.
+#[derive(Debug, Clone, Copy)]
+struct Weather {
+    /// Connections are let through.
+    open: bool,
+    /// They are kept, and nothing passes.
+    stalled: bool,
+    /// What passes waits so long, each piece in each direction.
+    delay: Duration,
+    /// Connections of an earlier generation break.
+    generation: u64,
+}
 
 /// A proxy on a loopback port of its own. While it is cut, open connections break and new ones are closed at once.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    open: watch::Sender<bool>,
+    weather: watch::Sender<Weather>,
+    accepted: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -18,16 +36,46 @@ impl Proxy {
     /// # Panics
     /// When no port is free.
     pub async fn to(target: &str) -> Self {
+        Self::start(target, None).await
+    }
+
+    /// Likewise for a Kafka broker at `127.0.0.1:port`. A broker tells its clients where it listens, and they go there; so
+    /// the proxy puts its own port in the place of the broker's wherever an answer names it.
+    ///
+    /// # Panics
+    /// When no port is free, or `target` is another address.
+    pub async fn to_broker(target: &str) -> Self {
+        let port = target
+            .strip_prefix("127.0.0.1:")
+            .and_then(|port| port.parse::<u16>().ok())
+            .unwrap_or_else(|| panic!("{target} is no broker on 127.0.0.1"));
+        Self::start(target, Some(port)).await
+    }
+
+    async fn start(target: &str, broker: Option<u16>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (open, state) = watch::channel(true);
+        let (weather, seen) = watch::channel(Weather {
+            open: true,
+            stalled: false,
+            delay: Duration::ZERO,
+            generation: 0,
+        });
         let target = target.to_owned();
+        let names = broker.map(|port| (told(port), told(address.port())));
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&accepted);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass_on(client, target.clone(), state.clone()));
+                counter.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(pass_on(client, target.clone(), seen.clone(), names.clone()));
             }
         });
-        Self { address, open }
+        Self {
+            address,
+            weather,
+            accepted,
+        }
     }
 
     /// Where it listens.
@@ -35,27 +83,143 @@ impl Proxy {
         self.address
     }
 
-    /// Breaks every connection and refuses new ones.
-    pub fn cut(&self) {
-        self.open.send_replace(false);
+    /// Connections that came so far, also while it was cut: whether somebody tries too often.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Lets connections through again.
+    /// Breaks every connection and refuses new ones.
+    pub fn cut(&self) {
+        self.weather.send_modify(|weather| weather.open = false);
+    }
+
+    /// Breaks every connection; new ones are let through.
+    pub fn reset(&self) {
+        self.weather.send_modify(|weather| weather.generation += 1);
+    }
+
+    /// Keeps connections, also new ones, and lets nothing pass.
+    pub fn stall(&self) {
+        self.weather.send_modify(|weather| weather.stalled = true);
+    }
+
+    /// Lets each piece of data wait, in each direction.
+    pub fn delay(&self, delay: Duration) {
+        self.weather.send_modify(|weather| weather.delay = delay);
+    }
+
+    /// Lets everything through again, at once.
     pub fn mend(&self) {
-        self.open.send_replace(true);
+        self.weather.send_modify(|weather| {
+            weather.open = true;
+            weather.stalled = false;
+            weather.delay = Duration::ZERO;
+        });
     }
 }
 
-async fn pass_on(mut client: TcpStream, target: String, mut open: watch::Receiver<bool>) {
-    if !*open.borrow_and_update() {
+/// How an answer names a broker's address: its host, then its port in four bytes (Kafka protocol, `Metadata` and
+/// `FindCoordinator`).
+fn told(port: u16) -> Vec<u8> {
+    let mut name = b"127.0.0.1".to_vec();
+    name.extend(u32::from(port).to_be_bytes());
+    name
+}
+
+async fn pass_on(
+    mut client: TcpStream,
+    target: String,
+    mut weather: watch::Receiver<Weather>,
+    names: Option<(Vec<u8>, Vec<u8>)>,
+) {
+    let begun = *weather.borrow_and_update();
+    if !begun.open {
         return;
     }
     let Ok(mut server) = TcpStream::connect(target).await else {
         return;
     };
+    let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
     tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        () = copy(&mut from_client, &mut to_server, weather.clone(), None) => {}
+        () = copy(&mut from_server, &mut to_client, weather.clone(), names) => {}
         // Ends both halves without the protocol's goodbye, as a pulled cable does.
-        _ = open.wait_for(|open| !open) => {}
+        _ = weather.wait_for(|now| !now.open || now.generation != begun.generation) => {}
+    }
+}
+
+/// Until one side ends.
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    mut weather: watch::Receiver<Weather>,
+    names: Option<(Vec<u8>, Vec<u8>)>,
+) {
+    let (mut piece, mut held) = (vec![0; 64 * 1024], Vec::new());
+    while let Ok(read @ 1..) = from.read(&mut piece).await {
+        held.extend_from_slice(&piece[..read]);
+        let passing = match &names {
+            None => std::mem::take(&mut held),
+            Some((name, replacement)) => renamed(&mut held, name, replacement),
+        };
+        let delay = weather.borrow().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if weather.wait_for(|now| !now.stalled).await.is_err()
+            || to.write_all(&passing).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// What may pass, with the name replaced; a beginning of the name at the end is held back until the rest is there.
+fn renamed(held: &mut Vec<u8>, name: &[u8], replacement: &[u8]) -> Vec<u8> {
+    let mut at = 0;
+    while let Some(found) = held[at..].windows(name.len()).position(|part| part == name) {
+        at += found;
+        held[at..at + name.len()].copy_from_slice(replacement);
+        at += name.len();
+    }
+    let begun = (1..name.len().min(held.len() + 1))
+        .rev()
+        .find(|length| held.ends_with(&name[..*length]))
+        .unwrap_or(0);
+    let rest = held.split_off(held.len() - begun);
+    std::mem::replace(held, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_replaced_also_when_it_comes_in_pieces() {
+        let (mut held, mut out) = (Vec::new(), Vec::new());
+        let stream = [
+            b"x".to_vec(),
+            told(9092),
+            b"y12".to_vec(),
+            told(9092),
+            b"z".to_vec(),
+        ]
+        .concat();
+        for byte in stream {
+            held.push(byte);
+            out.extend(renamed(&mut held, &told(9092), &told(7)));
+        }
+        out.extend(held);
+        let expected = [
+            b"x".to_vec(),
+            told(7),
+            b"y12".to_vec(),
+            told(7),
+            b"z".to_vec(),
+        ]
+        .concat();
+        assert_eq!(out, expected);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::lot::Lot;
 use super::work::{Work, publish};
-use super::{End, Instance, told_when_slow};
+use super::{End, Instance, SLOW_BROKER, told_when_slow};
 use crate::cursor::Cursor;
 use crate::failpoint::{self, Point};
 use crate::happening::Released;
@@ -39,7 +39,7 @@ impl<S: Source> Instance<S> {
         let released = rows.iter().map(|row| row.seq).collect();
         let next = cursor.releasing(released);
         let publishing = publish(Arc::clone(publisher), Arc::clone(&rows), next.clone());
-        match told_when_slow(&self.name, &self.shared, publishing).await {
+        match told_when_slow(&self.name, &self.shared, SLOW_BROKER, publishing).await {
             Ok(took) => {
                 *cursor = next;
                 for row in rows.iter().filter(|row| !due.delayed.contains(&row.seq)) {

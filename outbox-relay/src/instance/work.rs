@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::lot::Lot;
-use super::{End, Instance, told_when_slow, unreadable};
+use super::{End, Instance, SLOW_BROKER, SLOW_DATABASE, told_when_slow, unreadable};
 use crate::cursor::Cursor;
 use crate::failpoint::{self, Point};
 use crate::happening::{Aborted, RowRefused};
@@ -12,7 +12,7 @@ use crate::pace::Pace;
 use crate::parking::{Park, Parking, Why};
 use crate::publish::{Lead, PublishError, Publisher, Refused};
 use crate::source::{Batch, Limits, Row, Source, SourceError};
-use crate::state::State;
+use crate::state::{State, Telling};
 
 /// What a tenure keeps between two batches.
 pub(super) struct Work {
@@ -60,10 +60,14 @@ impl<S: Source> Instance<S> {
         }
         let batch = match work.ahead.take() {
             Some(batch) => batch,
-            None => match read(&mut self.source, cursor, work.limits).await {
-                Ok(batch) => batch,
-                Err(error) => return self.not_read(error, &mut work.away).await,
-            },
+            None => {
+                let reading = read(&mut self.source, cursor, work.limits);
+                let read = told_when_slow(&self.name, &self.shared, SLOW_DATABASE, reading);
+                match read.await {
+                    Ok(batch) => batch,
+                    Err(error) => return self.not_read(error, &mut work.away).await,
+                }
+            }
         };
         if batch.rows.is_empty() {
             // Nothing waits, so whatever was away is not missed any more.
@@ -99,7 +103,7 @@ impl<S: Source> Instance<S> {
         );
         let publishing = publish(Arc::clone(publisher), Arc::clone(&rows), next.clone());
         let (published, ahead) = tokio::join!(
-            told_when_slow(&self.name, &self.shared, publishing),
+            told_when_slow(&self.name, &self.shared, SLOW_BROKER, publishing),
             read(&mut self.source, &next, self.settings.limits()),
         );
         match published {
@@ -208,7 +212,7 @@ impl<S: Source> Instance<S> {
     }
 
     async fn hold(&mut self, text: &str, work: &mut Work) -> Result<(), End> {
-        if self.shared.enter(State::Refused(text.to_owned())) {
+        if self.shared.enter(State::Refused(text.to_owned())) != Telling::Known {
             telemetry::emit(RowRefused {
                 source: &self.name,
                 error: text,
@@ -233,11 +237,11 @@ impl<S: Source> Instance<S> {
             // has the source would oust the relay that took over.
             Lead::Fenced | Lead::NewProducer => Err(self.seat.refused(cursor.writer, &text).await),
             Lead::Abort | Lead::Refused => {
-                let first_of_outage = self.shared.enter(State::Waiting(text.clone()));
+                let telling = self.shared.enter(State::Waiting(text.clone()));
                 telemetry::emit(Aborted {
                     source: &self.name,
                     error: &text,
-                    first_of_outage,
+                    telling,
                 });
                 if self.sleep(work.away.pause()).await {
                     Ok(())

@@ -24,18 +24,21 @@ const OTHERS_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Journal<'a> {
     config: &'a ClientConfig,
     topic: &'a str,
+    quiet: Quiet,
 }
 
 /// Why the cursor could not be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The broker is away or refuses.
-    #[error("the cursor topic {topic} cannot be read: {source}")]
+    #[error("the cursor topic {topic} cannot be read: {source}{}", heard.as_ref().map(|heard| format!(" ({heard})")).unwrap_or_default())]
     Kafka {
         /// The topic.
         topic: String,
-        /// What librdkafka said.
+        /// What librdkafka answered.
         source: KafkaError,
+        /// What it said beside that.
+        heard: Option<String>,
     },
     /// The topic's end was not reached in time.
     #[error("the end of the cursor topic {topic} was not reached within {TIMEOUT:?}")]
@@ -78,7 +81,11 @@ pub enum JournalError {
 impl<'a> Journal<'a> {
     /// The journal in that topic.
     pub fn new(config: &'a ClientConfig, topic: &'a str) -> Self {
-        Self { config, topic }
+        Self {
+            config,
+            topic,
+            quiet: Quiet::default(),
+        }
     }
 
     /// The last committed cursor of a source; none when it never published. Blocks, for a few seconds at most.
@@ -150,7 +157,7 @@ impl<'a> Journal<'a> {
     fn end(&self, reader: &BaseConsumer<Quiet>) -> Result<i64, JournalError> {
         let (_, end) = reader
             .fetch_watermarks(self.topic, 0, CALL_TIMEOUT)
-            .map_err(|error| self.failed(error))?;
+            .map_err(|error| self.unanswered(reader, error))?;
         Ok(end)
     }
 
@@ -163,7 +170,7 @@ impl<'a> Journal<'a> {
         let reader = self.reader("read_uncommitted")?;
         let metadata = reader
             .fetch_metadata(Some(self.topic), CALL_TIMEOUT)
-            .map_err(|error| self.failed(error))?;
+            .map_err(|error| self.unanswered(&reader, error))?;
         let exists = |topic: &MetadataTopic| !topic.partitions().is_empty();
         if metadata.topics().iter().any(exists) {
             return Ok(());
@@ -174,7 +181,7 @@ impl<'a> Journal<'a> {
         };
         let admin: AdminClient<Quiet> = self
             .config
-            .create_with_context(Quiet)
+            .create_with_context(self.quiet.clone())
             .map_err(|error| self.failed(error))?;
         // One partition: one order of all cursors. Replicated as the broker replicates by default. Small segments,
         // since only closed ones are compacted and a start reads the whole topic.
@@ -205,14 +212,25 @@ impl<'a> Journal<'a> {
             .set("enable.partition.eof", "true")
             // The end is told after an empty fetch, for which the broker would wait half a second by default.
             .set("fetch.wait.max.ms", "10")
-            .create_with_context(Quiet)
+            .create_with_context(self.quiet.clone())
             .map_err(|error| self.failed(error))
+    }
+
+    /// What librdkafka has to say about a call that failed, it says to whoever polls.
+    fn unanswered(&self, reader: &BaseConsumer<Quiet>, source: KafkaError) -> JournalError {
+        for _ in 0..20 {
+            if reader.poll(Duration::from_millis(1)).is_none() && self.quiet.heard().is_some() {
+                break;
+            }
+        }
+        self.failed(source)
     }
 
     fn failed(&self, source: KafkaError) -> JournalError {
         JournalError::Kafka {
             topic: self.topic.to_owned(),
             source,
+            heard: self.quiet.heard(),
         }
     }
 

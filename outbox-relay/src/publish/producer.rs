@@ -6,17 +6,15 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{
-    BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
-};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::outcome::PublishError;
+use super::deliveries::Deliveries;
+use super::outcome::{Lead, PublishError};
+use super::record;
 use super::refusal::{self, Portions, Refused, Verdict};
 use super::topics::{Keyless, Topics};
-use super::{quiet, record};
 use crate::cursor::Cursor;
 use crate::failpoint::{self, Point};
 use crate::source::Row;
@@ -30,38 +28,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Index of the record that carries the cursor among the batch's records.
 const CURSOR_RECORD: usize = usize::MAX >> 1;
-
-/// Remembers the records of a transaction that were not taken.
-#[derive(Debug, Default)]
-struct Deliveries {
-    failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        quiet::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        quiet::tell(&error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
-        if let Err((error, _)) = result {
-            let code = error
-                .rdkafka_error_code()
-                .unwrap_or(RDKafkaErrorCode::Unknown);
-            self.failed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((index, code));
-        }
-    }
-}
 
 /// Publishes batches of one source. Every call blocks: call it off the async runtime.
 pub struct Publisher {
@@ -77,6 +43,8 @@ struct Learned {
     topics: Topics,
     portions: Portions,
     keyless: Keyless,
+    /// Whether the last transaction failed by a record that was refused.
+    stumbled: bool,
 }
 
 impl Publisher {
@@ -157,6 +125,11 @@ impl Publisher {
                     learned.topics.forget(&refused);
                     return Err(PublishError::Refused(refused));
                 }
+                // The numbers of records that were refused are missing now, which librdkafka notices in the next
+                // transaction and mends by aborting that one too.
+                Err(error) if learned.stumbled && error.lead() == Lead::Abort => {
+                    learned.stumbled = false;
+                }
                 outcome => return outcome,
             }
         }
@@ -168,7 +141,7 @@ impl Publisher {
         next: &Cursor,
         learned: &mut Learned,
     ) -> Result<(), PublishError> {
-        self.failed().clear();
+        self.producer.client().context().forget();
         failpoint::hit(Point::BeginBefore);
         self.producer
             .begin_transaction()
@@ -180,19 +153,42 @@ impl Publisher {
             .and_then(|()| self.first_failure(rows))
             .and_then(|()| self.commit());
         let Err(error) = published else {
+            learned.stumbled = false;
             return Ok(());
         };
-        // A refused row makes every later step of its transaction fail, so it is looked for first.
-        let error = match refusal::judge(rows, &self.failed(), &mut learned.portions) {
-            Verdict::Refused(refused) => PublishError::Refused(refused),
-            Verdict::Again => PublishError::TooLargeTogether,
-            Verdict::Doubt(suspects) => PublishError::Doubt(suspects),
-            Verdict::Innocent => error,
-        };
-        if matches!(error.lead(), super::Lead::Abort | super::Lead::Refused) {
+        // A refused row makes every later step of its transaction fail, so it is looked for whatever the error is.
+        let for_good = self
+            .failed()
+            .iter()
+            .any(|(_, code)| refusal::is_for_good(*code));
+        if for_good || matches!(error.lead(), Lead::Abort | Lead::Refused) {
             self.abort()?;
         }
-        Err(error)
+        learned.stumbled |= for_good;
+        Err(
+            match refusal::judge(rows, &self.failed(), &mut learned.portions) {
+                Verdict::Refused(refused) => PublishError::Refused(refused),
+                Verdict::Again => PublishError::TooLargeTogether,
+                Verdict::Doubt(suspects) => PublishError::Doubt(suspects),
+                Verdict::Innocent => self.denied(rows).unwrap_or(error),
+            },
+        )
+    }
+
+    /// The rows whose topic this client may not write.
+    fn denied(&self, rows: &[Row]) -> Option<PublishError> {
+        let denied = self.producer.client().context().denied();
+        let refused: Vec<_> = rows
+            .iter()
+            .filter(|row| denied.contains(&row.topic))
+            .map(|row| Refused::new(row, RDKafkaErrorCode::TopicAuthorizationFailed))
+            .collect();
+        if !refused.is_empty() {
+            return Some(PublishError::Refused(refused));
+        }
+        denied
+            .contains(&self.cursor_topic)
+            .then(|| self.cursor_error(RDKafkaErrorCode::TopicAuthorizationFailed))
     }
 
     /// The first row that the broker finds fault with, by halving, in transactions that are aborted.
@@ -219,6 +215,21 @@ impl Publisher {
 
     /// What the broker says to these rows. They are not published.
     fn probe(&self, rows: &[&Row]) -> Result<Option<RDKafkaErrorCode>, PublishError> {
+        let mut failed = None;
+        // After a refusal librdkafka aborts one transaction more, which says nothing about its rows.
+        for _ in 0..3 {
+            failed = self.try_to_probe(rows)?;
+            if failed.is_none_or(refusal::is_for_good) {
+                return Ok(failed);
+            }
+        }
+        match (rows.first(), failed) {
+            (Some(row), Some(code)) => Err(row_error(row, code)),
+            _ => Ok(None),
+        }
+    }
+
+    fn try_to_probe(&self, rows: &[&Row]) -> Result<Option<RDKafkaErrorCode>, PublishError> {
         self.failed().clear();
         self.producer
             .begin_transaction()
@@ -232,13 +243,19 @@ impl Publisher {
             }
         }
         let acknowledged = self.await_acknowledgements();
-        let code = self
-            .failed()
-            .iter()
-            .map(|(_, code)| *code)
-            .find(|code| refusal::is_for_good(*code));
+        // Before aborting, which takes back what is not acknowledged.
+        let failed = self.failed().clone();
         self.abort()?;
-        acknowledged.map(|()| code)
+        acknowledged?;
+        let for_good = |failed: &[(usize, RDKafkaErrorCode)]| {
+            failed
+                .iter()
+                .map(|(_, code)| *code)
+                .find(|code| refusal::is_for_good(*code))
+        };
+        Ok(for_good(&failed)
+            .or_else(|| for_good(&self.failed()))
+            .or_else(|| failed.first().map(|(_, code)| *code)))
     }
 
     fn send_all(
@@ -330,19 +347,17 @@ impl Publisher {
         }
     }
 
-    /// Waits until every record is acknowledged or failed.
+    /// Waits until every record is acknowledged, or one has failed.
     ///
     /// Not by `flush`, nor by leaving it to `commit_transaction`: both poll in slices of 100 ms that do not
     /// end early, which would be the latency of every transaction.
     fn await_acknowledgements(&self) -> Result<(), PublishError> {
         let started = Instant::now();
-        let mut failed = false;
         while self.producer.in_flight_count() > 0 {
             self.producer.poll(Duration::ZERO);
-            // What is still queued when one has failed is not sent any more, and would be waited for until it times out.
-            if !failed && !self.failed().is_empty() {
-                failed = true;
-                self.producer.purge(PurgeConfig::default().queue());
+            // What is still queued then is not sent any more, and would be waited for until it times out.
+            if !self.failed().is_empty() {
+                return Ok(());
             }
             if self.producer.in_flight_count() > 0 {
                 if started.elapsed() > DELIVERY_TIMEOUT + CALL_TIMEOUT {
@@ -354,23 +369,37 @@ impl Publisher {
         Ok(())
     }
 
+    /// Ends the open transaction, so that the next can begin.
+    ///
+    /// librdkafka takes the records back that are queued and waits for those that are on their way, whose reports only
+    /// polling serves. To purge them here would leave gaps in the numbers by which the broker tells a record that is sent
+    /// twice, and the next transaction would fail.
     fn abort(&self) -> Result<(), PublishError> {
-        // Aborting waits until every report of a purged record is served, and only polling serves them.
-        self.producer
-            .purge(PurgeConfig::default().queue().inflight());
-        self.await_acknowledgements()?;
-        loop {
-            match self.producer.abort_transaction(CALL_TIMEOUT) {
-                Ok(()) => return Ok(()),
-                Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
-                Err(error) => {
-                    return Err(PublishError::Kafka {
-                        step: "abort transaction",
-                        source: error,
-                    });
+        std::thread::scope(|scope| {
+            let aborting = scope.spawn(|| {
+                loop {
+                    match self.producer.abort_transaction(CALL_TIMEOUT) {
+                        Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
+                        aborted => return aborted,
+                    }
                 }
+            });
+            while !aborting.is_finished() {
+                self.producer.poll(Duration::ZERO);
+                std::thread::sleep(Duration::from_micros(100));
             }
+            match aborting.join() {
+                Ok(aborted) => aborted.map_err(PublishError::at("abort transaction")),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })?;
+        // Reports of this transaction that nobody has polled yet would be taken for the next one's.
+        let started = Instant::now();
+        while self.producer.in_flight_count() > 0 && started.elapsed() < CALL_TIMEOUT {
+            self.producer.poll(Duration::ZERO);
+            std::thread::sleep(Duration::from_micros(100));
         }
+        Ok(())
     }
 
     fn cursor_error(&self, code: RDKafkaErrorCode) -> PublishError {
@@ -381,12 +410,7 @@ impl Publisher {
     }
 
     fn failed(&self) -> std::sync::MutexGuard<'_, Vec<(usize, RDKafkaErrorCode)>> {
-        self.producer
-            .client()
-            .context()
-            .failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.producer.client().context().failed()
     }
 }
 
