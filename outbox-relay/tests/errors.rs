@@ -80,7 +80,7 @@ fn check(table: &[(Api, &[Answer], Outcome)]) {
     let mut wrong = Vec::new();
     for (api, answers, expected) in table {
         let started = Instant::now();
-        let outcome = ask(api.clone(), answers);
+        let outcome = ask(*api, answers);
         let took = started.elapsed();
         if outcome != *expected || took > Duration::from_secs(20) {
             wrong.push(format!(

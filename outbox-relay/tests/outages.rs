@@ -229,8 +229,8 @@ async fn both_are_cut_off_and_come_back_one_after_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_are_slow() {
     let world = World::new().await;
-    world.to_broker.delay(Duration::from_millis(100));
-    world.to_database.delay(Duration::from_millis(100));
+    world.to_broker.delay(Duration::from_millis(30));
+    world.to_database.delay(Duration::from_millis(30));
     let running = world.start(world.settings());
     for _ in 0..5 {
         world.write(20).await;

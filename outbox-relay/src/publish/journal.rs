@@ -36,7 +36,7 @@ pub enum JournalError {
         /// The topic.
         topic: String,
         /// What librdkafka answered.
-        source: KafkaError,
+        source: Box<KafkaError>,
         /// What it said beside that.
         heard: Option<String>,
     },
@@ -229,7 +229,7 @@ impl<'a> Journal<'a> {
     fn failed(&self, source: KafkaError) -> JournalError {
         JournalError::Kafka {
             topic: self.topic.to_owned(),
-            source,
+            source: Box::new(source),
             heard: self.quiet.heard(),
         }
     }

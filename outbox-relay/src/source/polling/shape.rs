@@ -26,8 +26,10 @@ pub(super) async fn check(
     }
     table.sequence = sequence(connection, &table).await?;
     let mut problems = Vec::new();
-    for (part, expression, wanted) in table.parts() {
-        problems.extend(problem_of(connection, name, part, expression, wanted).await?);
+    if !fits(connection, &table).await? {
+        for (part, expression, wanted) in table.parts() {
+            problems.extend(problem_of(connection, name, part, expression, wanted).await?);
+        }
     }
     let (readable, indexed): (bool, bool) = sqlx::query_as(
         "select has_table_privilege($1, 'select'),
@@ -88,6 +90,29 @@ async fn has_column(
     .fetch_one(connection)
     .await?;
     Ok(has)
+}
+
+/// Whether every part has its type, by one question: the usual case, and a start that waits for one answer, not for nine.
+async fn fits(connection: &mut PgConnection, table: &Table) -> Result<bool, SourceError> {
+    let parts = table.parts();
+    let kinds: Vec<_> = parts
+        .iter()
+        .map(|(_, expression, _)| format!("pg_typeof({expression})::text"))
+        .collect();
+    let sql = format!(
+        "select array[{}] from (select (null::{}).*) as one_row",
+        kinds.join(", "),
+        table.name
+    );
+    let found: Result<Vec<String>, sqlx::Error> = sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_one(connection)
+        .await;
+    match found {
+        Ok(found) => Ok(parts.iter().map(|(_, _, wanted)| *wanted).eq(found)),
+        // Which one it is, is asked one by one.
+        Err(sqlx::Error::Database(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What is wrong with one part: its expression is evaluated on a row of nulls, which needs no row and no right to read any.
