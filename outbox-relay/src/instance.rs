@@ -45,6 +45,8 @@ pub(crate) struct Instance<S> {
     pub(crate) stop: CancellationToken,
     /// An operator changed something about parked rows.
     pub(crate) poke: Arc<Notify>,
+    /// Something was written, or is about to be committed.
+    pub(crate) wake: Arc<Notify>,
 }
 
 /// Why a tenure (from taking over to losing the producer) ended.

@@ -22,6 +22,7 @@ pub mod settings;
 pub mod source;
 pub mod state;
 mod takeover;
+mod wake;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,6 +77,7 @@ impl Relay {
             tasks: JoinSet::new(),
         };
         for (name, source) in &settings.sources {
+            let woken = Arc::new(Notify::new());
             // An order at a time; the next is refused meanwhile.
             let (give, orders) = mpsc::channel(1);
             let (table, poke) = (source.table(), Arc::new(Notify::new()));
@@ -92,7 +94,14 @@ impl Relay {
                 shutdown: shutdown.clone(),
                 stop: shutdown.clone(),
                 poke: Arc::clone(&poke),
+                wake: Arc::clone(&woken),
             };
+            relay.tasks.spawn(wake::listen(
+                name.clone(),
+                source.url().to_owned(),
+                woken,
+                shutdown.clone(),
+            ));
             let lasts = Duration::from_secs(settings.lease_seconds);
             let lease = Lease::new(name, open()?, Arc::clone(&shared), lasts);
             let observer = open()?;

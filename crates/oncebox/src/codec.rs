@@ -194,6 +194,11 @@ impl Codec {
         self.open(value).await?.to_json()
     }
 
+    /// The database that it remembers the registry's answers in.
+    pub(crate) fn store(&self) -> Option<&PgPool> {
+        self.inner.store.as_ref()
+    }
+
     fn cached(&self, id: u32) -> Option<Arc<WriterSchema>> {
         self.inner
             .schemas

@@ -8,6 +8,7 @@
 
 mod batch;
 mod row;
+mod wake;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -17,6 +18,9 @@ pub use batch::OutboxBatch;
 pub use row::{
     MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, MAX_RAW_PAYLOAD_BYTES, OutboxRow,
 };
+pub use wake::CHANNEL as WAKE_CHANNEL;
+
+use wake::Waker;
 
 use crate::codec::{Codec, CodecError};
 use crate::event::{Event, EventId};
@@ -27,6 +31,7 @@ pub struct Outbox {
     codec: Codec,
     source: String,
     topic_prefix: String,
+    waker: Waker,
 }
 
 /// Where an event comes from: written into its headers, so that a chain of events can be followed.
@@ -122,9 +127,11 @@ impl OutboxError {
 
 impl Outbox {
     /// An outbox for the service of that name (`order`), which becomes `/oncebox/order` in `ce_source`.
-    /// `topic_prefix` comes before every topic; empty outside tests and shared clusters.
+    /// `topic_prefix` comes before every topic; empty outside tests and shared clusters. Where the codec has a database, a
+    /// resting relay of that database is woken when something was written.
     pub fn new(codec: Codec, service: &str, topic_prefix: &str) -> Self {
         Self {
+            waker: Waker::new(codec.store().cloned()),
             codec,
             source: format!("/oncebox/{service}"),
             topic_prefix: topic_prefix.to_owned(),

@@ -78,7 +78,11 @@ impl<S: Source> Instance<S> {
                 Ok(())
             } else {
                 let pause = work.idle.pause();
-                self.rest(pause, &mut work.lot).await
+                if self.rest(pause, &mut work.lot).await? {
+                    // The commit may be a few milliseconds behind.
+                    work.idle.reset();
+                }
+                Ok(())
             };
         }
         work.idle.reset();
@@ -220,8 +224,8 @@ impl<S: Source> Instance<S> {
                 skipped: false,
             });
         }
-        self.rest(self.settings.refused_retry(), &mut work.lot)
-            .await
+        let pause = self.settings.refused_retry();
+        self.rest(pause, &mut work.lot).await.map(|_| ())
     }
 
     /// After a transaction that failed for no row's fault; from the unchanged cursor again, unless the tenure is over.
@@ -287,8 +291,9 @@ impl<S: Source> Instance<S> {
         }
     }
 
-    /// Sleeps until the pause is over, parked rows have to be looked at, or an operator did something.
-    async fn rest(&self, pause: Duration, lot: &mut Lot) -> Result<(), End> {
+    /// Sleeps until the pause is over, parked rows have to be looked at, an operator did something, or somebody wrote
+    /// something; says whether it was the last.
+    async fn rest(&self, pause: Duration, lot: &mut Lot) -> Result<bool, End> {
         let pause = if lot.usable && lot.parking.is_passed() {
             pause.min(lot.pause())
         } else {
@@ -297,9 +302,10 @@ impl<S: Source> Instance<S> {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = self.poke.notified() => lot.look_now(),
+            () = self.wake.notified() => return Ok(true),
             () = self.stop.cancelled() => return Err(End::Shutdown),
         }
-        Ok(())
+        Ok(false)
     }
 }
 

@@ -126,6 +126,7 @@ impl<'a> OutboxBatch<'a> {
         .bind(self.not_before)
         .execute(tx)
         .await?;
+        self.outbox.waker.soon();
         Ok(())
     }
 }
