@@ -13,7 +13,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
         --package payment-provider --package outbox-relay --package dlq-replayer --package dev-runner \
     && mkdir /out \
     && cd target/release \
-    && cp order inventory payment notification payment-provider outbox-relay dlq-replayer dlq dev-runner /out/
+    && cp order inventory payment notification payment-provider outbox-relay dlq-replayer dlq relay dev-runner /out/
 
 FROM debian:bookworm-slim
 RUN apt-get update \

@@ -22,6 +22,7 @@ pub mod settings;
 pub mod source;
 pub mod state;
 mod takeover;
+mod trace;
 mod wake;
 
 use std::collections::BTreeMap;

@@ -15,6 +15,7 @@ use crate::happening::Released;
 use crate::parking::Parking;
 use crate::publish::{PublishError, Publisher, Refused};
 use crate::source::{Due, Row, Source};
+use crate::trace;
 
 impl<S: Source> Instance<S> {
     /// One round: looks what may be published, publishes it, forgets it.
@@ -46,6 +47,7 @@ impl<S: Source> Instance<S> {
                     work.lot.parking.released(row);
                 }
                 self.published(cursor, rows.len(), took);
+                trace::published(&self.name, &rows, took);
                 telemetry::emit(Released {
                     source: &self.name,
                     rows: rows.len(),

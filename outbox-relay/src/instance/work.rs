@@ -13,6 +13,7 @@ use crate::parking::{Park, Parking, Why};
 use crate::publish::{Lead, PublishError, Publisher, Refused};
 use crate::source::{Batch, Limits, Row, Source, SourceError};
 use crate::state::{State, Telling};
+use crate::trace;
 
 /// What a tenure keeps between two batches.
 pub(super) struct Work {
@@ -115,6 +116,7 @@ impl<S: Source> Instance<S> {
                 *cursor = next;
                 work.lot.parking.passed();
                 self.published(cursor, rows.len(), took);
+                trace::published(&self.name, &rows, took);
                 self.running(cursor);
                 work.away.reset();
                 work.limits = self.settings.limits();
