@@ -1,6 +1,6 @@
 //! Growing pauses: between looks into an idle outbox, and between attempts while something is away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pauses that double from the first to the longest.
 #[derive(Debug)]
@@ -37,9 +37,55 @@ impl Pace {
     }
 }
 
+/// Pauses between looks into an outbox: short ones while something was found lately, long ones after a while without.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    lively: Pace,
+    at_rest: Duration,
+    since: Instant,
+}
+
+/// So long without a find, and looks become rare.
+const LIVELY: Duration = Duration::from_secs(5);
+
+impl Idle {
+    pub(crate) fn new(first: Duration, longest: Duration, at_rest: Duration) -> Self {
+        Self {
+            lively: Pace::new(first, longest),
+            at_rest,
+            since: Instant::now(),
+        }
+    }
+
+    /// The pause to take now.
+    pub(crate) fn pause(&mut self) -> Duration {
+        if self.since.elapsed() < LIVELY {
+            return self.lively.pause();
+        }
+        self.at_rest.max(self.lively.longest)
+    }
+
+    /// After a find, or a word that there will be one.
+    pub(crate) fn reset(&mut self) {
+        self.lively.reset();
+        self.since = Instant::now();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_while_without_a_find_looks_are_rare_until_the_next() {
+        let ms = Duration::from_millis;
+        let mut idle = Idle::new(ms(2), ms(50), ms(200));
+        assert_eq!(idle.pause(), ms(2));
+        idle.since -= LIVELY;
+        assert_eq!(idle.pause(), ms(200));
+        idle.reset();
+        assert_eq!(idle.pause(), ms(2));
+    }
 
     #[test]
     fn pauses_grow_to_the_longest_and_begin_again() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::maintenance::Upkeep;
+use crate::pace::Idle;
 use crate::source::{Limits, Table};
 
 /// Every key of the configuration.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub poll_min_ms: u64,
     /// Longest pause between two looks, in milliseconds.
     pub poll_max_ms: u64,
+    /// Pause between two looks after five seconds without a find, in milliseconds.
+    pub poll_idle_ms: u64,
     /// Pause before a refused row is tried again, in milliseconds.
     pub refused_retry_ms: u64,
     /// Topics whose refused rows are skipped instead of holding their key, separated by commas.
@@ -147,12 +150,13 @@ impl Settings {
         }
     }
 
-    pub(crate) fn poll_min(&self) -> Duration {
-        Duration::from_millis(self.poll_min_ms.max(1))
-    }
-
-    pub(crate) fn poll_max(&self) -> Duration {
-        Duration::from_millis(self.poll_max_ms.max(self.poll_min_ms).max(1))
+    pub(crate) fn idle(&self) -> Idle {
+        let first = self.poll_min_ms.max(1);
+        Idle::new(
+            Duration::from_millis(first),
+            Duration::from_millis(self.poll_max_ms.max(first)),
+            Duration::from_millis(self.poll_idle_ms),
+        )
     }
 }
 

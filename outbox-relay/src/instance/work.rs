@@ -8,7 +8,7 @@ use super::{End, Instance, SLOW_BROKER, SLOW_DATABASE, told_when_slow, unreadabl
 use crate::cursor::Cursor;
 use crate::failpoint::{self, Point};
 use crate::happening::{Aborted, RowRefused};
-use crate::pace::Pace;
+use crate::pace::{Idle, Pace};
 use crate::parking::{Park, Parking, Why};
 use crate::publish::{Lead, PublishError, Publisher, Refused};
 use crate::source::{Batch, Limits, Row, Source, SourceError};
@@ -17,7 +17,7 @@ use crate::trace;
 
 /// What a tenure keeps between two batches.
 pub(super) struct Work {
-    idle: Pace,
+    idle: Idle,
     pub(super) away: Pace,
     limits: Limits,
     ahead: Option<Batch>,
@@ -32,7 +32,7 @@ impl<S: Source> Instance<S> {
         lot: Lot,
     ) -> End {
         let mut work = Work {
-            idle: Pace::new(self.settings.poll_min(), self.settings.poll_max()),
+            idle: self.settings.idle(),
             away: Pace::away(),
             limits: self.settings.limits(),
             ahead: None,
