@@ -8,4 +8,4 @@ mod record;
 
 pub use journal::{Journal, JournalError};
 pub use outcome::{Lead, PublishError};
-pub use producer::Publisher;
+pub use producer::{Publisher, producer_config};
