@@ -3,6 +3,7 @@
 
 mod burden;
 mod ceiling;
+mod debezium;
 mod drain;
 mod fill;
 mod goal;
@@ -23,7 +24,7 @@ pub(crate) use options::Options;
 
 use fill::Stream;
 use ground::Ground;
-use options::{Part, Plan};
+use options::{Part, Peer, Plan};
 use report::{Machine, Report, Subject};
 
 /// Measures, keeps the report and prints it.
@@ -50,6 +51,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 async fn measure(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let plan = report.plan.clone();
     ours(ground, &plan, report).await?;
+    if plan.peer == Some(Peer::Debezium) {
+        report.peers = debezium::measure(ground, &plan).await?;
+    }
     Ok(())
 }
 

@@ -29,8 +29,8 @@ impl Stream {
     }
 }
 
-/// One row's columns, from `n`.
-const PAYLOAD: &str = "
+/// A payload: 25 times sixteen bytes, of which the first half is random.
+pub(crate) const PAYLOAD: &str = "
     uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
     || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
     || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())

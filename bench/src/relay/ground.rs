@@ -138,7 +138,9 @@ impl Ground {
     /// Removes every database and topic that this run has made, so that a stack that stays is as before.
     pub(crate) async fn clean(&self) -> anyhow::Result<()> {
         let mut connection = PgConnection::connect(&self.server).await?;
-        for name in taken(&self.databases) {
+        let databases = taken(&self.databases);
+        release_slots(&mut connection, &databases).await?;
+        for name in databases {
             let sql = format!("drop database if exists \"{name}\" with (force)");
             sqlx::raw_sql(AssertSqlSafe(sql))
                 .execute(&mut connection)
@@ -175,6 +177,33 @@ impl Servers {
             broker: difference(self.broker, before.broker),
         }
     }
+}
+
+/// A database with a replication slot cannot be dropped, nor a slot that is in use.
+async fn release_slots(connection: &mut PgConnection, databases: &[String]) -> anyhow::Result<()> {
+    let started = Instant::now();
+    loop {
+        let busy: i64 = sqlx::query_scalar(
+            "select count(pg_terminate_backend(active_pid)) from pg_replication_slots
+             where database = any($1) and active",
+        )
+        .bind(databases)
+        .fetch_one(&mut *connection)
+        .await?;
+        if busy == 0 {
+            break;
+        }
+        anyhow::ensure!(
+            started.elapsed() < ADMIN_TIMEOUT,
+            "replication slots stay in use"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    sqlx::query("select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = any($1)")
+        .bind(databases)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 fn keep(list: &Mutex<Vec<String>>, name: &str) {

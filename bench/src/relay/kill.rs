@@ -112,7 +112,7 @@ pub(crate) async fn once(
     let counted = program
         .during(blocking(move || census(&kafka, &topic, &from, rows)))
         .await?;
-    program.kill().await?;
+    program.terminate().await?;
     Ok(Killed {
         out_before: at_kill.since(&before),
         resumed_after_seconds: resumed.duration_since(restarted).as_secs_f64(),

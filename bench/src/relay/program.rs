@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use super::ground::Ground;
@@ -84,6 +86,13 @@ impl Program {
             result = work => result,
             ended = self.child.wait() => self.ended(ended?),
         }
+    }
+
+    /// Asks it to end, and returns when it is gone.
+    pub(crate) async fn terminate(mut self) -> anyhow::Result<()> {
+        kill(Pid::from_raw(self.pid.try_into()?), Signal::SIGTERM)?;
+        self.child.wait().await?;
+        Ok(())
     }
 
     /// Ends it as kill -9 does, and returns when it is gone.

@@ -93,6 +93,7 @@ impl Reader {
             // Nothing is held back on the way: neither by a pause after an error or an empty answer, nor by a full queue.
             ("fetch.error.backoff.ms", "5"),
             ("fetch.queue.backoff.ms", "5"),
+            ("socket.nagle.disable", "true"),
             // It need not have more of a topic in memory than it is about to look at.
             ("queued.max.messages.kbytes", "4096"),
             ("fetch.message.max.bytes", "262144"),
