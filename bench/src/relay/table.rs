@@ -38,7 +38,7 @@ pub(crate) fn show(report: &Report) -> String {
         for ratio in ratio::all(report) {
             line(
                 &mut text,
-                &format!("{:<58}{:>10}", ratio.name, ratio.show()),
+                &format!("{:<66}{:>10}", ratio.name, ratio.show()),
             );
         }
     }
