@@ -42,8 +42,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         plan,
     };
     let measured = measure(&ground, &mut report).await;
-    ground.clean().await?;
+    let cleaned = ground.clean().await;
     measured?;
+    cleaned?;
     report.judge();
     print(&report, options.json)
 }

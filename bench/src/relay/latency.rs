@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -138,11 +138,10 @@ async fn once(
     let ticks = per_second * (lasts + WARM_UP).as_secs();
     let (kafka, topic) = (ground.kafka.clone(), path.topic.clone());
     let reader = blocking(move || Reader::at(&kafka, &topic, &Mark::now(&kafka, &topic)?)).await?;
-    let wanted = Arc::new(AtomicU64::new(ticks));
     let ended = Arc::new(AtomicBool::new(false));
     let reading = {
-        let (wanted, ended) = (Arc::clone(&wanted), Arc::clone(&ended));
-        tokio::task::spawn_blocking(move || read(&reader, &wanted, &ended))
+        let ended = Arc::clone(&ended);
+        tokio::task::spawn_blocking(move || read(&reader, ticks, &ended))
     };
     // Tells the reader to stop also when the writers fail.
     let _told = SetOnDrop(ended);
@@ -213,7 +212,7 @@ async fn write(
 /// When each event came, until all have, or none has for long.
 fn read(
     reader: &Reader,
-    wanted: &AtomicU64,
+    wanted: u64,
     ended: &AtomicBool,
 ) -> anyhow::Result<HashMap<Uuid, Instant>> {
     let (mut seen, mut last) = (HashMap::new(), Instant::now());
@@ -222,7 +221,7 @@ fn read(
             seen.entry(id).or_insert(at);
             last = at;
         }
-        let complete = seen.len() as u64 >= wanted.load(Ordering::Relaxed);
+        let complete = seen.len() as u64 >= wanted;
         !complete && last.elapsed() < PATIENCE && !ended.load(Ordering::Relaxed)
     })?;
     Ok(seen)

@@ -1,7 +1,5 @@
 //! Median and spread of repeated measurements.
 
-use std::fmt;
-
 use serde::Serialize;
 
 /// The median of several figures, with the smallest and the largest.
@@ -37,12 +35,6 @@ impl Spread {
             number(self.min, digits),
             number(self.max, digits)
         )
-    }
-}
-
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.show(f.precision().unwrap_or(0)))
     }
 }
 

@@ -165,8 +165,8 @@ fn latencies(text: &mut String, report: &Report) {
     line(
         text,
         &format!(
-            "\ncommit to consumable, ms{:>22}{:>22}{:>22}{:>24}",
-            "p50", "p95", "p99", "max"
+            "\ncommit to consumable, ms{:>23}{:>22}{:>22}{:>24}{:>20}",
+            "p50", "p95", "p99", "max", "commits begun late"
         ),
     );
     for (name, rate) in rows {
@@ -174,11 +174,13 @@ fn latencies(text: &mut String, report: &Report) {
         line(
             text,
             &format!(
-                "  {name:<32}{:>12}{:>22}{:>22}{:>24}",
+                "  {name:<32}{:>13}{:>22}{:>22}{:>24}{:>20}",
                 short(rate.p50_ms),
                 short(rate.p95_ms),
                 short(rate.p99_ms),
-                short(rate.max_ms)
+                short(rate.max_ms),
+                // The latest of all: how far the writer fell behind its own times.
+                number(rate.latest_begin_ms.max, 1)
             ),
         );
     }
