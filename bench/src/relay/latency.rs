@@ -24,6 +24,8 @@ use crate::figures::Latency;
 pub(crate) const RATES: [u64; 2] = [200, 1000];
 /// Not counted, at the beginning.
 const WARM_UP: Duration = Duration::from_secs(2);
+/// Not counted either, after a program has started.
+const SETTLING: Duration = Duration::from_secs(3);
 /// Connections that take turns, so that one slow commit does not keep the next from its time.
 const WRITERS: u64 = 16;
 /// Events that have not come so long after the last commit never will.
@@ -97,6 +99,9 @@ pub(crate) async fn all_rates(
     seconds: u64,
     runs: usize,
 ) -> anyhow::Result<Vec<AtRate>> {
+    // Says that it runs before it has caught up, or is compiled: its first events are not what it does in the long run.
+    let settling = once(ground, path, RATES[0], SETTLING);
+    program.during(settling).await?;
     let mut rates = Vec::new();
     for per_second in RATES {
         let mut measured = Vec::new();

@@ -165,7 +165,7 @@ fn latencies(text: &mut String, report: &Report) {
     line(
         text,
         &format!(
-            "\ncommit to consumable, ms{:>23}{:>22}{:>22}{:>24}{:>20}",
+            "\ncommit to consumable, ms{:>30}{:>26}{:>26}{:>26}{:>20}",
             "p50", "p95", "p99", "max", "commits begun late"
         ),
     );
@@ -174,7 +174,7 @@ fn latencies(text: &mut String, report: &Report) {
         line(
             text,
             &format!(
-                "  {name:<32}{:>13}{:>22}{:>22}{:>24}{:>20}",
+                "  {name:<32}{:>20}{:>26}{:>26}{:>26}{:>20}",
                 short(rate.p50_ms),
                 short(rate.p95_ms),
                 short(rate.p99_ms),
