@@ -3,6 +3,8 @@
 mod figures;
 mod memory;
 mod orders;
+mod process;
+mod relay;
 
 use clap::{Parser, Subcommand};
 
@@ -18,11 +20,14 @@ struct Cli {
 enum Bench {
     /// Orders from submission to verdict: latency of the submission, orders a second to the end, memory at rest.
     Orders(orders::Options),
+    /// The relay: drain, ceilings, latency, idle, kill -9, beside Debezium if asked for.
+    Relay(relay::Options),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().bench {
         Bench::Orders(options) => orders::run(options).await,
+        Bench::Relay(options) => relay::run(options).await,
     }
 }

@@ -11,5 +11,5 @@ mod topics;
 
 pub use journal::{Journal, JournalError};
 pub use outcome::{Lead, PublishError};
-pub use producer::Publisher;
+pub use producer::{Publisher, producer_config};
 pub use refusal::Refused;

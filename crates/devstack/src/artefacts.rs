@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use host_tools::Need;
@@ -94,25 +94,8 @@ fn maven(cache: &Path, kept: &Path, say: &Say) -> Result<(), StackError> {
     say.line("fetching Kafka, PostgreSQL and the schema registry with Maven (about 220 MB, once)");
     let pom = cache.join("pom.xml");
     std::fs::create_dir_all(kept).tried(|| format!("cannot create {}", kept.display()))?;
-    std::fs::write(&pom, POM).tried(|| format!("cannot write {}", pom.display()))?;
-    let mut command = Command::new("mvn");
-    command
-        .args(["-B", "-q", "-f"])
-        .arg(&pom)
-        .arg(format!("-Dto={}", kept.join("next").display()))
-        .arg(format!("-Dpostgres.platform={}", platform()))
-        .arg("process-resources")
-        .stdin(Stdio::null());
-    // Maven's own script finds Java in PATH only.
-    if host_tools::find_on_path("java").is_none()
-        && let Some(home) = host_tools::java(8)
-            .as_deref()
-            .and_then(Path::parent)
-            .and_then(Path::parent)
-    {
-        command.env("JAVA_HOME", home);
-    }
-    run(&mut command, "mvn")?;
+    let platform = format!("postgres.platform={}", platform());
+    crate::maven::run(POM, &pom, &kept.join("next"), &[platform])?;
     for (from, to) in [
         ("kafka", "kafka"),
         ("registry", "registry"),
@@ -161,7 +144,7 @@ fn unpack_postgres(archive: &Path, to: &Path, say: &Say) -> Result<(), StackErro
     run(Command::new("chmod").args(["-R", "a+rX"]).arg(to), "chmod")
 }
 
-fn java(cache: &Path, say: &Say) -> Result<PathBuf, StackError> {
+pub(crate) fn java(cache: &Path, say: &Say) -> Result<PathBuf, StackError> {
     match host_tools::java(REGISTRY_JAVA) {
         Some(java) => Ok(java),
         None => python::java(cache, say),

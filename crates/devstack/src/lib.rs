@@ -2,6 +2,7 @@
 //!
 //! - [`Stack`]: a running stack; [`StackOptions`]: which one, where, on which ports.
 //! - [`process`] and [`state`]: processes known by pid and start time, and the record of them, also for a runner's own.
+//! - [`maven`]: whatever else a runner starts beside it, fetched as the stack's own parts are.
 //! - [`python_env`]: an interpreter with a Kafka client that is not ours.
 //!
 //! ```no_run
@@ -19,6 +20,7 @@ mod artefacts;
 mod compose;
 mod error;
 mod kafka;
+pub mod maven;
 mod options;
 pub mod place;
 pub mod ports;

@@ -18,13 +18,14 @@ pub(crate) const NAME: &str = "postgres";
 /// Makes the data folder if it is new; returns how to start the server.
 ///
 /// `data` must be reachable for the unprivileged user. Without `durable` a crash of the machine loses data, and
-/// commits cost no disk flush.
+/// commits cost no disk flush. With `peak` it has the memory and the log space of a server that is measured.
 pub(crate) fn prepare(
     artefacts: &Artefacts,
     dir: &Path,
     data: &Path,
     port: u16,
     durable: bool,
+    peak: bool,
 ) -> Result<Launch, StackError> {
     let user = place::unprivileged()?;
     if !data.join("PG_VERSION").is_file() {
@@ -54,6 +55,11 @@ pub(crate) fn prepare(
     let mut arguments = vec!["-D".to_owned(), data.display().to_string()];
     let port = port.to_string();
     let durable = if durable { "on" } else { "off" };
+    let (shared_buffers, max_wal_size) = if peak {
+        ("1GB", "16GB")
+    } else {
+        ("128MB", "2GB")
+    };
     for (name, value) in [
         ("listen_addresses", "127.0.0.1"),
         ("port", port.as_str()),
@@ -62,7 +68,8 @@ pub(crate) fn prepare(
         ("max_connections", "300"),
         // From the start, since it takes a restart: logical decoding needs it.
         ("wal_level", "logical"),
-        ("max_wal_size", "2GB"),
+        ("shared_buffers", shared_buffers),
+        ("max_wal_size", max_wal_size),
         ("fsync", durable),
         ("full_page_writes", durable),
     ] {

@@ -205,9 +205,10 @@ async fn start_postgres(
     begin: Instant,
 ) -> Result<String, StackError> {
     let data = data_folder(&options.dir, options)?;
-    let (artefacts, dir, durable) = (artefacts.clone(), options.dir.clone(), options.durable);
+    let (artefacts, dir) = (artefacts.clone(), options.dir.clone());
+    let (durable, peak) = (options.durable, options.peak);
     let launch =
-        blocking(move || postgres::prepare(&artefacts, &dir, &data, port, durable)).await?;
+        blocking(move || postgres::prepare(&artefacts, &dir, &data, port, durable, peak)).await?;
     let url = server_url(port);
     record(&options.dir, postgres::NAME, launch, port, 0, |state| {
         state.database_url.clone_from(&url)

@@ -29,6 +29,37 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Index of the record that carries the cursor among the batch's records.
 const CURSOR_RECORD: usize = usize::MAX >> 1;
 
+/// How a source's producer is configured, so that a benchmark can produce as the relay does.
+#[must_use]
+pub fn producer_config(config: &ClientConfig, transactional_id: &str) -> ClientConfig {
+    let mut config = config.clone();
+    config
+        .set("transactional.id", transactional_id)
+        .set(
+            "transaction.timeout.ms",
+            TRANSACTION_TIMEOUT.as_millis().to_string(),
+        )
+        .set(
+            "delivery.timeout.ms",
+            DELIVERY_TIMEOUT.as_millis().to_string(),
+        )
+        .set("acks", "all")
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", "lz4")
+        // The relay hands over whole batches: there is nothing to wait for.
+        .set("linger.ms", "0")
+        .set("batch.num.messages", "10000")
+        .set("batch.size", "1000000")
+        .set("message.max.bytes", "10485760")
+        // Topics are looked up by name before anything is sent, and a broker that makes missing ones should do so then.
+        .set("allow.auto.create.topics", "true")
+        // A topic that goes later is told after this; the default of 30 s would hold every other row that long.
+        .set("topic.metadata.propagation.max.ms", "5000")
+        .set("queue.buffering.max.messages", "200000")
+        .set("queue.buffering.max.kbytes", "65536");
+    config
+}
+
 /// Publishes batches of one source. Every call blocks: call it off the async runtime.
 pub struct Publisher {
     producer: BaseProducer<Deliveries>,
@@ -58,31 +89,7 @@ impl Publisher {
         cursor_topic: &str,
         cursor_key: &str,
     ) -> Result<Self, PublishError> {
-        let producer: BaseProducer<Deliveries> = config
-            .clone()
-            .set("transactional.id", transactional_id)
-            .set(
-                "transaction.timeout.ms",
-                TRANSACTION_TIMEOUT.as_millis().to_string(),
-            )
-            .set(
-                "delivery.timeout.ms",
-                DELIVERY_TIMEOUT.as_millis().to_string(),
-            )
-            .set("acks", "all")
-            .set("partitioner", "murmur2_random")
-            .set("compression.type", "lz4")
-            // The relay hands over whole batches: there is nothing to wait for.
-            .set("linger.ms", "0")
-            .set("batch.num.messages", "10000")
-            .set("batch.size", "1000000")
-            .set("message.max.bytes", "10485760")
-            // Topics are looked up by name before anything is sent, and a broker that makes missing ones should do so then.
-            .set("allow.auto.create.topics", "true")
-            // A topic that goes later is told after this; the default of 30 s would hold every other row that long.
-            .set("topic.metadata.propagation.max.ms", "5000")
-            .set("queue.buffering.max.messages", "200000")
-            .set("queue.buffering.max.kbytes", "65536")
+        let producer: BaseProducer<Deliveries> = producer_config(config, transactional_id)
             .create_with_context(Deliveries::default())
             .map_err(PublishError::at("create producer"))?;
         failpoint::hit(Point::InitBefore);
