@@ -24,10 +24,15 @@ enum Bench {
     Relay(relay::Options),
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().bench {
-        Bench::Orders(options) => orders::run(options).await,
-        Bench::Relay(options) => relay::run(options).await,
-    }
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let done = runtime.block_on(async {
+        match Cli::parse().bench {
+            Bench::Orders(options) => orders::run(options).await,
+            Bench::Relay(options) => relay::run(options).await,
+        }
+    });
+    // After a failure a reader may still wait on its thread for what never comes; the process does not wait for it.
+    runtime.shutdown_background();
+    done
 }

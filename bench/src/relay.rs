@@ -22,6 +22,8 @@ mod topic;
 
 pub(crate) use options::Options;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use fill::Stream;
 use ground::Ground;
 use options::{Part, Peer, Plan};
@@ -41,12 +43,26 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         goals: Vec::new(),
         plan,
     };
-    let measured = measure(&ground, &mut report).await;
+    // Told to end, it still removes what it made: a slot that stays keeps its server's log for ever.
+    let measured = tokio::select! {
+        measured = measure(&ground, &mut report) => measured,
+        told = told_to_end() => told,
+    };
     let cleaned = ground.clean().await;
     measured?;
     cleaned?;
     report.judge();
     print(&report, options.json)
+}
+
+async fn told_to_end() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    anyhow::bail!("told to end before everything was measured")
 }
 
 async fn measure(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
