@@ -3,6 +3,7 @@
 //! A lease decides which of several relays runs this; see [`crate::lease`]. Rows that the broker refuses are parked with
 //! those behind them, and released when it takes them; see [`crate::parking`].
 
+mod breath;
 mod lot;
 mod release;
 mod work;

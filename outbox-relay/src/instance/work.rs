@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::breath::Breath;
 use super::lot::Lot;
 use super::{End, Instance, SLOW_BROKER, SLOW_DATABASE, told_when_slow, unreadable};
 use crate::cursor::Cursor;
@@ -21,6 +22,7 @@ pub(super) struct Work {
     pub(super) away: Pace,
     limits: Limits,
     ahead: Option<Batch>,
+    breath: Breath,
     pub(super) lot: Lot,
 }
 
@@ -36,6 +38,7 @@ impl<S: Source> Instance<S> {
             away: Pace::away(),
             limits: self.settings.limits(),
             ahead: None,
+            breath: Breath::new(),
             lot,
         };
         loop {
@@ -58,6 +61,11 @@ impl<S: Source> Instance<S> {
         }
         if work.lot.is_due() {
             self.release(publisher, cursor, work).await?;
+        }
+        if let Some(rest) = work.breath.rest()
+            && !self.sleep(rest).await
+        {
+            return Err(End::Shutdown);
         }
         let batch = match work.ahead.take() {
             Some(batch) => batch,
@@ -107,10 +115,16 @@ impl<S: Source> Instance<S> {
             cursor.moved_to(batch.next, last_seq),
         );
         let publishing = publish(Arc::clone(publisher), Arc::clone(&rows), next.clone());
-        let (published, ahead) = tokio::join!(
-            told_when_slow(&self.name, &self.shared, SLOW_BROKER, publishing),
-            read(&mut self.source, &next, self.settings.limits()),
-        );
+        let publishing = told_when_slow(&self.name, &self.shared, SLOW_BROKER, publishing);
+        let small = Breath::is_small(&rows);
+        let (published, ahead) = if small {
+            // What arrives while it is published is to be in the next, so that is read afterwards.
+            (publishing.await, None)
+        } else {
+            let reading = read(&mut self.source, &next, self.settings.limits());
+            let (published, ahead) = tokio::join!(publishing, reading);
+            (published, ahead.ok())
+        };
         match published {
             Ok(took) => {
                 *cursor = next;
@@ -121,7 +135,8 @@ impl<S: Source> Instance<S> {
                 work.away.reset();
                 work.limits = self.settings.limits();
                 // Nothing found is old news by now, and a failure shows again when it is asked again.
-                work.ahead = ahead.ok().filter(|ahead| !ahead.rows.is_empty());
+                work.ahead = ahead.filter(|ahead| !ahead.rows.is_empty());
+                work.breath.published(small, took);
                 Ok(())
             }
             // From the unchanged cursor again; what was read ahead assumed otherwise.

@@ -48,6 +48,8 @@ pub fn producer_config(config: &ClientConfig, transactional_id: &str) -> ClientC
         .set("compression.type", "lz4")
         // The relay hands over whole batches: there is nothing to wait for.
         .set("linger.ms", "0")
+        // Small transactions are small packets, each waited for.
+        .set("socket.nagle.disable", "true")
         .set("batch.num.messages", "10000")
         .set("batch.size", "1000000")
         .set("message.max.bytes", "10485760")
