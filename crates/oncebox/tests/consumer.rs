@@ -13,6 +13,8 @@ mod failures;
 mod foreign;
 #[path = "consumer/outages.rs"]
 mod outages;
+#[path = "consumer/parking.rs"]
+mod parking;
 #[path = "consumer/poison.rs"]
 mod poison;
 #[path = "consumer/rebalance.rs"]

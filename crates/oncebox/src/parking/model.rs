@@ -1,0 +1,605 @@
+//! The parking checked in every order of events: two keys, three records, two owners of which either may be frozen,
+//! woken and replaced between any two steps (one that never wakes was killed), and every attempt may succeed, fail or fail for good.
+//!
+//! The model makes its decisions by the very functions that the consumer uses ([`Lanes`], [`after_failure`], [`settle`]).
+//! What stands for the database here is one transaction as one step, which is what PostgreSQL makes of it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::OnDeadLetter;
+use super::decide::{LaneEnd, Next, after_failure, settle};
+use super::lanes::Lanes;
+use crate::failure::ErrorClass;
+use crate::retry::RetryPolicy;
+
+type Key = u8;
+type Rec = usize;
+
+/// One retry, from the parking.
+const POLICY: RetryPolicy = RetryPolicy {
+    retries: 1,
+    quick_retries: 0,
+    first_delay_ms: 1,
+    factor: 1.0,
+    max_delay_ms: 1,
+    jitter: 0.0,
+};
+/// Assignments after the first.
+const AGAIN: u8 = 2;
+
+/// A mistake that the check has to find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mistake {
+    None,
+    /// Transactions do not check the epoch.
+    NoEpoch,
+    /// Records on their way into the parking do not keep their key known.
+    NoPins,
+    /// A key is forgotten though a record was parked between the last one's transaction and the forgetting.
+    NoMoves,
+    /// A new owner does not ask what is parked.
+    NoLoad,
+    /// A key goes back to the normal path though records of it wait.
+    EarlyReturn,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct World {
+    log: Vec<Key>,
+    // The database.
+    epoch: u8,
+    /// Attempts of each parked key's first record.
+    lanes: BTreeMap<Key, u32>,
+    parked: Vec<Rec>,
+    /// True: processed; false: dead.
+    inbox: BTreeMap<Rec, bool>,
+    effects: Vec<Rec>,
+    // The broker.
+    committed: Rec,
+    assigned: usize,
+    reassigned: u8,
+    owners: [Option<Owner>; 2],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Owner {
+    epoch: u8,
+    lanes: Lanes<Key>,
+    finished: Rec,
+    /// What is left of the batch in hand, in order.
+    pending: Vec<Chunk>,
+    worker: Worker,
+    drain: Drain,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Chunk {
+    records: Vec<Rec>,
+    end: Rec,
+    blame: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Worker {
+    Idle,
+    /// Decided what is set aside; the transaction follows.
+    Decided {
+        handle: Vec<Rec>,
+        aside: Vec<Rec>,
+        end: Rec,
+        /// Instead of handling: park or bury the only record.
+        verdict: Option<bool>,
+    },
+    /// The transaction committed; these keys are still pinned.
+    Committed {
+        pinned: Vec<Key>,
+        end: Rec,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Drain {
+    Idle,
+    /// Has read a key's first records.
+    Took {
+        key: Key,
+        attempts: u32,
+        heads: Vec<Rec>,
+        moves: u64,
+    },
+    /// The transaction committed and the key is gone from the database.
+    Drained {
+        key: Key,
+        moves: u64,
+    },
+}
+
+/// How an attempt at several records ends: all succeed, or the one at an index fails (true: for good).
+type Outcome = Option<(usize, bool)>;
+
+fn outcomes(records: usize) -> Vec<Outcome> {
+    let mut all = vec![None];
+    for index in 0..records {
+        all.extend([Some((index, false)), Some((index, true))]);
+    }
+    all
+}
+
+fn class(permanent: bool) -> ErrorClass {
+    if permanent {
+        ErrorClass::Permanent
+    } else {
+        ErrorClass::Transient
+    }
+}
+
+impl World {
+    fn new(log: &[Key]) -> Self {
+        let world = Self {
+            log: log.to_vec(),
+            epoch: 0,
+            lanes: BTreeMap::new(),
+            parked: Vec::new(),
+            inbox: BTreeMap::new(),
+            effects: Vec::new(),
+            committed: 0,
+            assigned: 0,
+            reassigned: 0,
+            owners: [None, None],
+        };
+        world.assign(0, Mistake::None)
+    }
+
+    /// The group gives the partition to this member; the other is not asked, as when it is frozen.
+    fn assign(&self, owner: usize, mistake: Mistake) -> Self {
+        let mut next = self.clone();
+        next.epoch += 1;
+        next.assigned = owner;
+        let known: Vec<Key> = match mistake {
+            Mistake::NoLoad => Vec::new(),
+            _ => self.lanes.keys().copied().collect(),
+        };
+        next.owners[owner] = Some(Owner {
+            epoch: next.epoch,
+            lanes: Lanes::new(known),
+            finished: self.committed,
+            pending: Vec::new(),
+            worker: Worker::Idle,
+            drain: Drain::Idle,
+        });
+        next
+    }
+
+    /// Every world that may come next.
+    fn successors(&self, mistake: Mistake) -> Vec<Self> {
+        let mut all = Vec::new();
+        for index in 0..2 {
+            if self.reassigned < AGAIN {
+                let mut moved = self.assign(index, mistake);
+                moved.reassigned += 1;
+                all.push(moved);
+            }
+            let Some(owner) = &self.owners[index] else {
+                continue;
+            };
+            // The broker refuses the offsets of a member that it has given up.
+            if self.assigned == index && owner.finished > self.committed {
+                let mut told = self.clone();
+                told.committed = owner.finished;
+                all.push(told);
+            }
+            self.work(index, owner, mistake, &mut all);
+            self.drain(index, owner, mistake, &mut all);
+        }
+        all
+    }
+
+    fn with(&self, index: usize, owner: Owner) -> Self {
+        let mut next = self.clone();
+        next.owners[index] = Some(Owner {
+            lanes: owner.lanes.without_version(),
+            ..owner
+        });
+        next
+    }
+
+    /// What the half that takes records from the topic may do.
+    fn work(&self, index: usize, owner: &Owner, mistake: Mistake, all: &mut Vec<Self>) {
+        match &owner.worker {
+            Worker::Idle => {
+                if let Some(chunk) = owner.pending.first() {
+                    let mut owner = owner.clone();
+                    owner.pending.remove(0);
+                    all.push(self.with(index, self.decide(owner, chunk, mistake)));
+                } else {
+                    for end in owner.finished + 1..=self.log.len().min(owner.finished + 2) {
+                        let chunk = Chunk {
+                            records: (owner.finished..end).collect(),
+                            end,
+                            blame: None,
+                        };
+                        all.push(self.with(index, self.decide(owner.clone(), &chunk, mistake)));
+                    }
+                }
+            }
+            Worker::Decided {
+                handle,
+                aside,
+                end,
+                verdict,
+            } => {
+                let mut world = self.clone();
+                if mistake != Mistake::NoEpoch && owner.epoch != self.epoch {
+                    return; // superseded: never commits again
+                }
+                let fresh: Vec<Rec> = handle
+                    .iter()
+                    .copied()
+                    .filter(|record| !self.inbox.contains_key(record))
+                    .collect();
+                let tries = if verdict.is_some() {
+                    vec![None]
+                } else {
+                    outcomes(fresh.len())
+                };
+                for outcome in tries {
+                    if let Some((at, permanent)) = outcome {
+                        all.push(
+                            self.with(index, divided(owner, &fresh, aside, *end, at, permanent)),
+                        );
+                        continue;
+                    }
+                    world.clone_from(self);
+                    let mut pinned: Vec<Key> = aside.iter().map(|rec| self.log[*rec]).collect();
+                    for record in &fresh {
+                        match verdict {
+                            None => world.process(*record),
+                            Some(true) => {
+                                world.inbox.insert(*record, false);
+                            }
+                            Some(false) => {
+                                world.lanes.entry(self.log[*record]).or_insert(1);
+                                world.park(*record);
+                                pinned.push(self.log[*record]);
+                            }
+                        }
+                    }
+                    for record in aside {
+                        world.lanes.entry(self.log[*record]).or_insert(0);
+                        world.park(*record);
+                    }
+                    let mut owner = owner.clone();
+                    owner.worker = Worker::Committed { pinned, end: *end };
+                    all.push(world.with(index, owner));
+                }
+            }
+            Worker::Committed { pinned, end } => {
+                let mut owner = owner.clone();
+                for key in pinned {
+                    if mistake != Mistake::NoPins {
+                        owner.lanes.unpin(key);
+                    }
+                }
+                owner.finished = *end;
+                owner.worker = Worker::Idle;
+                all.push(self.with(index, owner));
+            }
+        }
+    }
+
+    /// Sets aside what belongs to parked keys, by what the owner knows.
+    fn decide(&self, mut owner: Owner, chunk: &Chunk, mistake: Mistake) -> Owner {
+        let (mut handle, mut aside) = (Vec::new(), Vec::new());
+        for record in &chunk.records {
+            let key = self.log[*record];
+            if owner.lanes.contains(&key) {
+                if mistake != Mistake::NoPins {
+                    owner.lanes.pin(key);
+                }
+                aside.push(*record);
+            } else {
+                handle.push(*record);
+            }
+        }
+        let verdict = match (chunk.blame, handle.first()) {
+            (Some(permanent), Some(record)) => {
+                let bury = after_failure(&POLICY, class(permanent), 1, false) == Next::Bury;
+                if !bury {
+                    owner.lanes.pin(self.log[*record]);
+                }
+                Some(bury)
+            }
+            _ => None,
+        };
+        owner.worker = Worker::Decided {
+            handle,
+            aside,
+            end: chunk.end,
+            verdict,
+        };
+        owner
+    }
+
+    /// What the half that tries parked records may do.
+    fn drain(&self, index: usize, owner: &Owner, mistake: Mistake, all: &mut Vec<Self>) {
+        match &owner.drain {
+            Drain::Idle => {
+                for (key, attempts) in &self.lanes {
+                    let most = if *attempts > 0 { 1 } else { 2 };
+                    let heads: Vec<Rec> = self.waiting(*key).take(most).collect();
+                    let mut owner = owner.clone();
+                    owner.drain = Drain::Took {
+                        key: *key,
+                        attempts: *attempts,
+                        heads,
+                        moves: owner.lanes.moves(key),
+                    };
+                    all.push(self.with(index, owner));
+                }
+            }
+            Drain::Took {
+                key,
+                attempts,
+                heads,
+                moves,
+            } => {
+                if mistake != Mistake::NoEpoch && owner.epoch != self.epoch {
+                    return;
+                }
+                let fresh: Vec<Rec> = heads
+                    .iter()
+                    .copied()
+                    .filter(|record| !self.inbox.contains_key(record))
+                    .collect();
+                for outcome in outcomes(fresh.len()) {
+                    let mut world = self.clone();
+                    let mut next = owner.clone();
+                    next.drain = Drain::Idle;
+                    match outcome {
+                        None => {
+                            fresh.iter().for_each(|record| world.process(*record));
+                            world.finish(&mut next, (*key, *moves), heads, false, mistake);
+                        }
+                        // Tried again up to the one that failed; it is the first one then.
+                        Some((at, _)) if fresh[at] != heads[0] => {
+                            let heads = heads.iter().copied().take_while(|rec| *rec != fresh[at]);
+                            next.drain = Drain::Took {
+                                key: *key,
+                                attempts: 0,
+                                heads: heads.collect(),
+                                moves: *moves,
+                            };
+                        }
+                        Some((_, permanent)) => {
+                            let failed = attempts + 1;
+                            match after_failure(&POLICY, class(permanent), failed, true) {
+                                Next::Bury => {
+                                    world.inbox.insert(heads[0], false);
+                                    world.finish(
+                                        &mut next,
+                                        (*key, *moves),
+                                        &heads[..1],
+                                        true,
+                                        mistake,
+                                    );
+                                }
+                                _ => {
+                                    world.lanes.entry(*key).and_modify(|count| *count = failed);
+                                }
+                            }
+                        }
+                    }
+                    all.push(world.with(index, next));
+                }
+            }
+            Drain::Drained { key, moves } => {
+                let mut owner = owner.clone();
+                let moves = match mistake {
+                    Mistake::NoMoves => owner.lanes.moves(key),
+                    _ => *moves,
+                };
+                owner.lanes.drained(key, moves);
+                owner.drain = Drain::Idle;
+                all.push(self.with(index, owner));
+            }
+        }
+    }
+
+    fn waiting(&self, key: Key) -> impl Iterator<Item = Rec> {
+        self.parked
+            .iter()
+            .copied()
+            .filter(move |record| self.log[*record] == key)
+    }
+
+    fn park(&mut self, record: Rec) {
+        if !self.parked.contains(&record) {
+            self.parked.push(record);
+        }
+    }
+
+    fn process(&mut self, record: Rec) {
+        self.inbox.insert(record, true);
+        self.effects.push(record);
+    }
+
+    fn finish(
+        &mut self,
+        owner: &mut Owner,
+        (key, moves): (Key, u64),
+        done: &[Rec],
+        buried: bool,
+        mistake: Mistake,
+    ) {
+        self.parked.retain(|record| !done.contains(record));
+        let more = mistake != Mistake::EarlyReturn && self.waiting(key).next().is_some();
+        match settle(more, buried, OnDeadLetter::Continue) {
+            LaneEnd::Gone => {
+                self.lanes.remove(&key);
+                owner.drain = Drain::Drained { key, moves };
+            }
+            LaneEnd::GoesOn | LaneEnd::Held => {
+                self.lanes.insert(key, 0);
+            }
+        }
+    }
+
+    /// What is wrong with this world, if anything is.
+    fn wrong(&self) -> Option<&'static str> {
+        for (at, record) in self.effects.iter().enumerate() {
+            if self.effects[..at].contains(record) {
+                return Some("an effect happened twice");
+            }
+            let overtaken = (0..*record).any(|earlier| {
+                let done_before = self.effects[..at].contains(&earlier);
+                self.log[earlier] == self.log[*record]
+                    && !done_before
+                    && self.inbox.get(&earlier) != Some(&false)
+            });
+            if overtaken {
+                return Some("a record overtook an earlier one of its key");
+            }
+        }
+        let lost = (0..self.committed)
+            .any(|record| !self.inbox.contains_key(&record) && !self.parked.contains(&record));
+        if lost {
+            return Some("a record was left behind");
+        }
+        let orphan = self
+            .parked
+            .iter()
+            .any(|record| !self.lanes.contains_key(&self.log[*record]));
+        orphan.then_some("a record is parked without its key")
+    }
+
+    /// Whether a new owner, undisturbed, finishes every record.
+    fn ends_well(&self, mistake: Mistake) -> bool {
+        let mut world = self.assign(0, mistake);
+        world.reassigned = AGAIN;
+        world.owners[1] = None;
+        for _ in 0..60 {
+            if world.inbox.len() == world.log.len() && world.parked.is_empty() {
+                return world.wrong().is_none();
+            }
+            let Some(owner) = world.owners[0].clone() else {
+                return false;
+            };
+            let mut steps = Vec::new();
+            world.work(0, &owner, mistake, &mut steps);
+            if steps.is_empty() || owner.finished == world.log.len() {
+                world.drain(0, &owner, mistake, &mut steps);
+            }
+            // The first of each is the one where all goes well.
+            match steps.into_iter().next() {
+                Some(next) => world = next,
+                None => return false,
+            }
+        }
+        false
+    }
+}
+
+/// The batch taken apart around the record that failed.
+fn divided(
+    owner: &Owner,
+    fresh: &[Rec],
+    aside: &[Rec],
+    end: Rec,
+    at: usize,
+    permanent: bool,
+) -> Owner {
+    let mut owner = owner.clone();
+    let (bad, mut pieces) = (fresh[at], Vec::new());
+    let mut piece = |from: Rec, to: Rec, blame| {
+        let records: Vec<Rec> = fresh
+            .iter()
+            .chain(aside)
+            .copied()
+            .filter(|record| (from..to).contains(record))
+            .collect();
+        if from < to {
+            pieces.push(Chunk {
+                records,
+                end: to,
+                blame,
+            });
+        }
+    };
+    piece(0, bad, None);
+    piece(bad, bad + 1, Some(permanent));
+    piece(bad + 1, end, None);
+    pieces.retain(|piece| !piece.records.is_empty() || piece.end == end);
+    for chunk in &mut pieces {
+        chunk.records.sort_unstable();
+    }
+    // The pins stay with the records; deciding anew would pin them again, which is no less safe.
+    pieces.append(&mut owner.pending);
+    owner.pending = pieces;
+    owner.worker = Worker::Idle;
+    owner
+}
+
+/// Every reachable world, the nearest first: how many there are, or the way to the first that is wrong.
+fn explore(log: &[Key], mistake: Mistake) -> Result<usize, String> {
+    let mut worlds = vec![(World::new(log), 0)];
+    let mut seen = HashSet::from([worlds[0].0.clone()]);
+    let mut at = 0;
+    while let Some((world, _)) = worlds.get(at).cloned() {
+        let wrong = match world.wrong() {
+            // Costly, and what it would find is seldom alone.
+            None if at % 64 == 0 && !world.ends_well(mistake) => Some("it does not end well"),
+            wrong => wrong,
+        };
+        if let Some(wrong) = wrong {
+            let mut way = vec![at];
+            while let Some(last) = way.last().copied().filter(|last| *last > 0) {
+                way.push(worlds[last].1);
+            }
+            let way: Vec<_> = way
+                .iter()
+                .rev()
+                .map(|at| format!("{:?}", worlds[*at].0))
+                .collect();
+            return Err(format!("{wrong}:\n{}", way.join("\n")));
+        }
+        for next in world.successors(mistake) {
+            if seen.insert(next.clone()) {
+                worlds.push((next, at));
+            }
+        }
+        at += 1;
+    }
+    Ok(worlds.len())
+}
+
+const LOGS: [[Key; 3]; 4] = [[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1]];
+
+#[test]
+fn nothing_is_lost_doubled_or_reordered_in_any_order_of_events() {
+    for log in LOGS {
+        match explore(&log, Mistake::None) {
+            Ok(worlds) => {
+                println!("{log:?}: {worlds} worlds");
+                assert!(
+                    worlds > 1_000,
+                    "only {worlds} worlds: the model stands still"
+                );
+            }
+            Err(wrong) => panic!("{wrong}"),
+        }
+    }
+}
+
+#[test]
+fn the_check_finds_every_mistake_that_the_design_avoids() {
+    for mistake in [
+        Mistake::NoEpoch,
+        Mistake::NoPins,
+        Mistake::NoMoves,
+        Mistake::NoLoad,
+        Mistake::EarlyReturn,
+    ] {
+        let found = LOGS.iter().any(|log| explore(log, mistake).is_err());
+        assert!(found, "{mistake:?} goes unnoticed");
+    }
+}
