@@ -29,3 +29,5 @@ mod rig;
 mod script;
 #[path = "consumer/shutdown.rs"]
 mod shutdown;
+#[path = "consumer/zombie.rs"]
+mod zombie;

@@ -113,7 +113,7 @@ async fn keys_that_come_and_go_all_the_time_keep_their_order() {
             let mut tried = tried.lock().unwrap();
             tried.push(name.clone());
             let before = tried.iter().filter(|seen| **seen == name).count();
-            if number % 3 == 0 && before < 3 + number % 2 {
+            if number.is_multiple_of(3) && before < 3 + number % 2 {
                 Act::Fail(ErrorClass::Transient)
             } else {
                 Act::Succeed
