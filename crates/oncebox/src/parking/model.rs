@@ -1,9 +1,10 @@
 //! The parking checked in every order of events: two keys, three records, two owners of which either may be frozen,
-//! woken and replaced between any two steps (one that never wakes was killed), and every attempt may succeed, fail or fail for good.
+//! woken and replaced between any two steps (one that never wakes was killed), and every attempt may succeed, fail,
+//! or fail for good.
 //!
 //! The model makes its decisions by the very functions that the consumer uses ([`Lanes`], [`settle`] and, in `steps`,
-//! `after_failure`).
-//! What stands for the database here is one transaction as one step, which is what PostgreSQL makes of it.
+//! `after_failure`). What stands for the database here is one transaction as one step, which is what PostgreSQL makes
+//! of it.
 
 mod steps;
 
