@@ -1,14 +1,14 @@
-//! Failed attempts, counted by topic, partition and offset in the database: neither a restart nor a rebalance nor
-//! the success of another partition resets or multiplies them.
+//! Failed attempts in place, counted by topic, partition and offset in the database: neither a restart nor a rebalance
+//! nor the success of another partition resets or multiplies them. A parked record's count goes on in the parking.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::failure::Failure;
+use crate::ownership::Place;
 use crate::record::Record;
 
 /// Longest error message that is kept.
@@ -20,15 +20,12 @@ pub(crate) struct Attempted {
     pub(crate) event_id: Uuid,
     pub(crate) attempts: i32,
     pub(crate) first_failed_at: DateTime<Utc>,
-    pub(crate) next_attempt_at: DateTime<Utc>,
 }
 
 /// The records of a partition that have failed attempts, by offset: usually none, rarely more than one.
 pub(crate) async fn load(
     pool: &PgPool,
-    consumer: &str,
-    topic: &str,
-    partition: i32,
+    place: Place<'_>,
 ) -> Result<BTreeMap<i64, Attempted>, sqlx::Error> {
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -37,12 +34,12 @@ pub(crate) async fn load(
         attempted: Attempted,
     }
     let rows: Vec<Row> = sqlx::query_as(
-        r#"select "offset", event_id, attempts, first_failed_at, next_attempt_at
+        r#"select "offset", event_id, attempts, first_failed_at
            from oncebox.attempts where consumer = $1 and topic = $2 and "partition" = $3"#,
     )
-    .bind(consumer)
-    .bind(topic)
-    .bind(partition)
+    .bind(place.consumer)
+    .bind(place.topic)
+    .bind(place.partition)
     .fetch_all(pool)
     .await?;
     Ok(rows
@@ -51,22 +48,23 @@ pub(crate) async fn load(
         .collect())
 }
 
-/// Counts one more failed attempt and says when the next is due.
+/// Counts one more failed attempt, which is followed by another at once. None when the partition is somebody else's.
 pub(crate) async fn count(
     pool: &PgPool,
-    consumer: &str,
+    place: Place<'_>,
+    epoch: i64,
     record: &Record,
     event_id: Uuid,
     failure: &Failure,
-    delay: Duration,
-) -> Result<Attempted, sqlx::Error> {
+) -> Result<Option<Attempted>, sqlx::Error> {
     // Another event id at the same offset means that the topic was made anew: its count begins anew.
     sqlx::query_as(
         r#"insert into oncebox.attempts as present
                (consumer, topic, "partition", "offset", event_id, attempts, first_failed_at, last_failed_at,
                 next_attempt_at, error_class, error_code, error_message)
-           values ($1, $2, $3, $4, $5, 1, clock_timestamp(), clock_timestamp(),
-                clock_timestamp() + $6 * interval '1 millisecond', $7, $8, $9)
+           select $1, $2, $3, $4, $5, 1, clock_timestamp(), clock_timestamp(), clock_timestamp(), $6, $7, $8
+           from (select from oncebox.ownership
+                 where consumer = $1 and topic = $2 and "partition" = $3 and epoch = $9 for share) as owned
            on conflict (consumer, topic, "partition", "offset") do update set
                attempts = case when present.event_id = excluded.event_id then present.attempts + 1 else 1 end,
                first_failed_at = case when present.event_id = excluded.event_id
@@ -77,27 +75,25 @@ pub(crate) async fn count(
                error_class = excluded.error_class,
                error_code = excluded.error_code,
                error_message = excluded.error_message
-           returning event_id, attempts, first_failed_at, next_attempt_at"#,
+           returning event_id, attempts, first_failed_at"#,
     )
-    .bind(consumer)
-    .bind(&record.topic)
-    .bind(record.partition)
+    .bind(place.consumer)
+    .bind(place.topic)
+    .bind(place.partition)
     .bind(record.offset)
     .bind(event_id)
-    .bind(delay.as_millis() as f64)
     .bind(failure.class.as_str())
     .bind(failure.code)
     .bind(crate::dead_letter::cut(&failure.message, MESSAGE_LIMIT))
-    .fetch_one(pool)
+    .bind(epoch)
+    .fetch_optional(pool)
     .await
 }
 
 /// Forgets the attempts of records that are finished, in the transaction that finishes them.
 pub(crate) async fn forget(
     tx: &mut PgConnection,
-    consumer: &str,
-    topic: &str,
-    partition: i32,
+    place: Place<'_>,
     offsets: &[i64],
 ) -> Result<(), sqlx::Error> {
     if offsets.is_empty() {
@@ -107,9 +103,9 @@ pub(crate) async fn forget(
         r#"delete from oncebox.attempts
            where consumer = $1 and topic = $2 and "partition" = $3 and "offset" = any($4)"#,
     )
-    .bind(consumer)
-    .bind(topic)
-    .bind(partition)
+    .bind(place.consumer)
+    .bind(place.topic)
+    .bind(place.partition)
     .bind(offsets)
     .execute(tx)
     .await?;

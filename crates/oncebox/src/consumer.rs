@@ -5,20 +5,26 @@
 //! outbox events and the dead letters of records that cannot be decoded. Offsets follow the commit, never
 //! the other way round, so a crash at any point repeats records, which the inbox then recognises.
 //!
-//! What is kept when something fails: a transient failure is retried with growing delays while its partition waits
-//! and others go on, then dead-lettered; a permanent one and poison are dead-lettered at once; while something that
-//! every record needs is away (database, registry, a dependency that the handler reports) the partition waits
-//! and nothing is counted.
+//! What is kept when something fails: a transient failure is tried again at once, then parked with everything of
+//! its key while all other keys go on (see [`crate::parking`]), and dead-lettered after its last attempt; a permanent
+//! one and poison are dead-lettered at once; while something that every record needs is away (database, registry, a
+//! dependency that the handler reports) the partition waits and nothing is counted.
+//!
+//! Two work for each partition: one takes records from the topic, the other tries parked ones again. Each transaction
+//! of either checks that the partition is still owned (see [`ConsumerError::Superseded`]).
 
 mod batch;
 mod buffer;
+mod drain;
 mod group;
 mod happening;
 mod health;
 mod partition;
 mod poll;
 mod settings;
+mod tenure;
 mod transaction;
+mod waiting;
 mod worker;
 
 use std::sync::Arc;
@@ -54,6 +60,15 @@ pub enum ConsumerError {
     /// librdkafka says that this member cannot go on, for example because another has its static id.
     #[error("the kafka consumer cannot go on: {0}")]
     Fatal(String),
+    /// Another process works for a partition that the group still gives to this member. Started again, it takes the
+    /// partition over by the group's rules.
+    #[error("{topic}/{partition} is owned by another process, though the group assigned it here")]
+    Superseded {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+    },
     /// The task of a partition ended without being asked to.
     #[error("the task of {topic}/{partition} ended unexpectedly")]
     TaskDied {
@@ -73,6 +88,7 @@ impl ConsumerError {
         match self {
             Self::Configuration(_) => "consumer.configuration",
             Self::Fatal(_) => "consumer.fatal",
+            Self::Superseded { .. } => "consumer.superseded",
             Self::TaskDied { .. } | Self::Thread(_) => "consumer.internal",
         }
     }
@@ -82,7 +98,8 @@ impl<H: BatchHandler> Consumer<H> {
     /// A consumer over the service's database: inbox, attempts and dead letters are rows in it (see
     /// [`crate::migrate`]). `version` is the service's, for dead letters.
     ///
-    /// The pool needs one connection for each partition that is handled at the same time; with fewer they take turns.
+    /// The pool needs one connection for each partition that is handled at the same time, and one more for each that
+    /// has parked keys; with fewer they take turns.
     pub fn new(
         settings: ConsumerSettings,
         pool: PgPool,

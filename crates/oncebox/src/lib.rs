@@ -4,7 +4,8 @@
 //! - [`outbox`]: events written in the service's own transaction; the relay publishes them exactly once.
 //! - [`codec`]: typed events as Avro in Confluent framing, with a schema registry that may be away.
 //! - [`handler`]: what a service implements to consume, and [`failure`], how it says what went wrong.
-//! - [`consumer`]: records in, effects once, dead letters for what fails for good; [`retry`], how often it is tried.
+//! - [`consumer`]: records in, effects once, dead letters for what fails for good; [`retry`], how often it is tried;
+//!   [`parking`], where a failing record's key waits meanwhile.
 //! - [`migrate`]: the kit's tables, in schema `oncebox` of the service's database.
 
 mod attempts;
@@ -20,6 +21,8 @@ pub mod kafka;
 pub mod message;
 pub mod migrations;
 pub mod outbox;
+pub(crate) mod ownership;
+pub mod parking;
 pub mod record;
 pub mod retry;
 
@@ -34,5 +37,6 @@ pub use headers::Headers;
 pub use message::{Message, Raw};
 pub use migrations::migrate;
 pub use outbox::{Cause, Outbox, OutboxBatch, OutboxError, OutboxRow};
+pub use parking::{OnDeadLetter, Parking};
 pub use record::{Delivery, Record};
 pub use retry::RetryPolicy;

@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 pub struct RetryPolicy {
     /// Attempts after the first.
     pub retries: u32,
-    /// Milliseconds before the second attempt, without jitter.
+    /// How many of them are made at once, before the record is parked. They hold the partition up, so they do
+    /// not wait.
+    pub quick_retries: u32,
+    /// Milliseconds before the first attempt of a parked record, without jitter.
     pub first_delay_ms: u64,
     /// By how much each delay is longer than the one before.
     pub factor: f64,
@@ -29,6 +32,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             retries: 5,
+            quick_retries: 1,
             first_delay_ms: 200,
             factor: 2.0,
             max_delay_ms: 10_000,
@@ -41,6 +45,7 @@ impl RetryPolicy {
     /// For something that is away: tried as long as it takes, soon enough to go on quickly once it is back.
     pub(crate) const OUTAGE: Self = Self {
         retries: u32::MAX,
+        quick_retries: 0,
         first_delay_ms: 100,
         factor: 2.0,
         max_delay_ms: 3_000,

@@ -13,6 +13,8 @@ mod failures;
 mod foreign;
 #[path = "consumer/outages.rs"]
 mod outages;
+#[path = "consumer/parking.rs"]
+mod parking;
 #[path = "consumer/poison.rs"]
 mod poison;
 #[path = "consumer/rebalance.rs"]
@@ -27,3 +29,5 @@ mod rig;
 mod script;
 #[path = "consumer/shutdown.rs"]
 mod shutdown;
+#[path = "consumer/zombie.rs"]
+mod zombie;

@@ -14,6 +14,8 @@ use crate::event::EventId;
 use crate::failure::{BatchFailure, ErrorClass, Failure};
 use crate::headers;
 use crate::message::Message;
+use crate::parking::Lane;
+use crate::parking::lanes::Lanes;
 use crate::record::{Delivery, Record};
 
 /// Consecutive records of one partition that are committed together.
@@ -23,6 +25,8 @@ pub(super) struct Chunk<M> {
     pub(super) deliveries: Vec<Delivery<M>>,
     /// To be dead-lettered as they are, in order.
     pub(super) poison: Vec<Poison>,
+    /// To be parked behind earlier records of their keys, in order.
+    pub(super) aside: Vec<Delivery<M>>,
     /// The offset after the last record, including those that were left alone.
     pub(super) end: i64,
     /// What a first attempt of its only record has shown already.
@@ -124,6 +128,7 @@ impl<M> Chunk<M> {
         Self {
             deliveries: Vec::new(),
             poison: Vec::new(),
+            aside: Vec::new(),
             end,
             blame: None,
         }
@@ -150,6 +155,53 @@ impl<M> Chunk<M> {
         before - self.deliveries.len() - self.poison.len()
     }
 
+    /// Moves the records of parked keys aside and pins their keys. `holds`: whether a dead letter holds its key, so that
+    /// what comes behind it is parked as well.
+    pub(super) fn set_aside(&mut self, lanes: &mut Lanes<Lane>, holds: bool) {
+        let buried: Vec<(Lane, i64)> = if holds {
+            let keyed = self
+                .poison
+                .iter()
+                .filter(|poison| poison.record.key.is_some());
+            keyed
+                .map(|poison| (Lane::of(&poison.record), poison.record.offset))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        if lanes.is_empty() && buried.is_empty() {
+            return;
+        }
+        let waits = |record: &Record| {
+            let lane = Lane::of(record);
+            let behind = |(held, offset): &(Lane, i64)| *held == lane && *offset < record.offset;
+            (lanes.contains(&lane) || buried.iter().any(behind)).then_some(lane)
+        };
+        let parked: Vec<Option<Lane>> = self
+            .deliveries
+            .iter()
+            .map(|delivery| waits(&delivery.record))
+            .collect();
+        if parked.iter().all(Option::is_none) {
+            return;
+        }
+        let all = std::mem::take(&mut self.deliveries);
+        for (delivery, lane) in all.into_iter().zip(parked) {
+            match lane {
+                Some(lane) => {
+                    lanes.pin(lane);
+                    self.aside.push(delivery);
+                }
+                None => self.deliveries.push(delivery),
+            }
+        }
+        // Those of an earlier try are among them.
+        self.aside.sort_by_key(|delivery| delivery.record.offset);
+        if self.deliveries.is_empty() {
+            self.blame = None;
+        }
+    }
+
     /// All identities.
     pub(super) fn ids(&self) -> Vec<Uuid> {
         let deliveries = self.deliveries.iter();
@@ -168,9 +220,13 @@ impl<M> Chunk<M> {
         let poison = self
             .poison
             .partition_point(|poison| poison.record.offset < begin);
+        let aside = self
+            .aside
+            .partition_point(|delivery| delivery.record.offset < begin);
         let rest = Self {
             deliveries: self.deliveries.split_off(index),
             poison: self.poison.split_off(poison),
+            aside: self.aside.split_off(aside),
             end: self.end,
             blame: None,
         };
@@ -198,6 +254,7 @@ impl<M> Chunk<M> {
             } else {
                 self.end = rest.end;
                 self.poison.extend(rest.poison);
+                self.aside.extend(rest.aside);
             }
             if index > 0 {
                 let mut single = self.split_off(index);
@@ -241,6 +298,18 @@ impl<M> Chunk<M> {
                 vec![self, rest]
             }
         }
+    }
+}
+
+/// The record to blame, as its index among `records`, where that is known.
+pub(super) fn to_blame(failure: BatchFailure, records: usize) -> Option<(usize, Failure)> {
+    match failure {
+        _ if records <= 1 => Some((0, only_failure(failure))),
+        BatchFailure::Whole(_) => None,
+        BatchFailure::Records(failures) => failures
+            .into_iter()
+            .filter(|(index, _)| *index < records)
+            .min_by_key(|(index, _)| *index),
     }
 }
 

@@ -1,8 +1,12 @@
 //! What a consumer does that is worth a metric, a log line or both: one struct each.
 
+mod parking;
+
 use std::time::Duration;
 
 use telemetry::Happening;
+
+pub(super) use parking::{KeyReturned, ParkingDepth, ParkingFull, RecordsParked, Superseded};
 
 use crate::failure::Failure;
 use crate::record::Record;

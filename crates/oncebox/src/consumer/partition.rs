@@ -24,6 +24,8 @@ pub(super) struct Partition {
     /// What the broker was told last; -1 when nothing or when telling failed.
     committed: AtomicI64,
     paused: AtomicBool,
+    /// Since when another process is known to own it.
+    superseded: Mutex<Option<Instant>>,
     task: Mutex<Option<Task>>,
 }
 
@@ -45,6 +47,7 @@ impl Partition {
             finished: AtomicI64::new(-1),
             committed: AtomicI64::new(-1),
             paused: AtomicBool::new(false),
+            superseded: Mutex::default(),
             task: Mutex::default(),
         }
     }
@@ -85,6 +88,26 @@ impl Partition {
 
     pub(super) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
+    }
+
+    /// Notes that another process owns it; true when that is news.
+    pub(super) fn set_superseded(&self) -> bool {
+        let mut since = self
+            .superseded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let news = since.is_none();
+        since.get_or_insert_with(Instant::now);
+        news
+    }
+
+    /// How long another process has been known to own it.
+    pub(super) fn superseded_for(&self) -> Option<Duration> {
+        let since = self
+            .superseded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed())
     }
 
     /// Whether the task ended without being asked to: a mistake in this kit, never the handler's doing.

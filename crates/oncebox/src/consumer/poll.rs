@@ -28,6 +28,8 @@ const IDLE: Duration = Duration::from_millis(100);
 const ROUND: Duration = Duration::from_millis(20);
 /// Between commits: each is a request and a record in the broker's offsets topic.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// How long the group may take to tell this member that it lost a partition which another process works for.
+const SUPERSEDED_FOR: Duration = Duration::from_secs(30);
 
 /// Polls until the group is told to stop, then ends all tasks, commits and leaves.
 pub(super) fn run(consumer: BaseConsumer<Group>) -> Result<(), ConsumerError> {
@@ -63,12 +65,29 @@ fn poll_until_stopped(consumer: &BaseConsumer<Group>, group: &Group) -> Result<(
         if now - last_commit >= COMMIT_EVERY {
             last_commit = now;
             commit(consumer, group);
-            if let Some(dead) = group.owned().iter().find(|partition| partition.task_died()) {
-                return Err(ConsumerError::TaskDied {
-                    topic: dead.topic.clone(),
-                    partition: dead.number,
-                });
-            }
+            check_tasks(group)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_tasks(group: &Group) -> Result<(), ConsumerError> {
+    for partition in group.owned().iter() {
+        let (topic, number) = (partition.topic.clone(), partition.number);
+        if partition.task_died() {
+            return Err(ConsumerError::TaskDied {
+                topic,
+                partition: number,
+            });
+        }
+        if partition
+            .superseded_for()
+            .is_some_and(|time| time > SUPERSEDED_FOR)
+        {
+            return Err(ConsumerError::Superseded {
+                topic,
+                partition: number,
+            });
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::dead_letter;
+use crate::parking::OnDeadLetter;
 use crate::retry::RetryPolicy;
 
 /// Settings of one consumer; start from [`ConsumerSettings::new`] and change fields.
@@ -20,6 +21,10 @@ pub struct ConsumerSettings {
     pub topic_prefix: String,
     /// Retries of transient failures.
     pub retry: RetryPolicy,
+    /// What becomes of a key's later records when one of its records is dead-lettered; they are handled.
+    pub on_dead_letter: OnDeadLetter,
+    /// Parked records of one partition beyond which it waits instead of parking more; 100,000.
+    pub parked_limit: usize,
     /// Most records in one transaction; 500.
     pub batch_max_records: usize,
     /// Most bytes (keys, values, headers) in one transaction, and half of what a partition buffers; 4 MiB. A single larger record still passes.
@@ -57,6 +62,8 @@ impl ConsumerSettings {
             topics: topics.into_iter().map(Into::into).collect(),
             topic_prefix: String::new(),
             retry: RetryPolicy::default(),
+            on_dead_letter: OnDeadLetter::default(),
+            parked_limit: 100_000,
             batch_max_records: 500,
             batch_max_bytes: 4 * 1024 * 1024,
             handler_timeout: Duration::from_secs(30),

@@ -1,4 +1,7 @@
-//! One transaction: inbox rows, the handler's effects, dead letters. All of it or nothing.
+//! One transaction: ownership, inbox rows, the handler's effects, parked records, dead letters. All of it or nothing.
+
+mod park;
+mod release;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -11,12 +14,16 @@ use telemetry::emit;
 
 use super::batch::Chunk;
 use super::happening::{BatchCommitted, DeadLettered, LeftAlone};
+use super::tenure::Tenure;
 use super::worker::Handling;
 use crate::attempts::{self, Attempted};
 use crate::dead_letter::Letter;
 use crate::failure::{BatchFailure, Classify, ErrorClass, Failure};
 use crate::handler::{BatchHandler, with_call_limit};
 use crate::inbox::{self, Dying};
+use crate::ownership;
+use crate::parking::decide::LaneEnd;
+use crate::parking::{Lane, OnDeadLetter, store};
 
 /// How long a rollback is waited for; it happens without being waited for too.
 const ROLLBACK_WAIT: Duration = Duration::from_millis(500);
@@ -28,6 +35,8 @@ pub(super) enum Uncommitted {
     Kit(Failure),
     /// The handler failed.
     Handler(BatchFailure),
+    /// The partition is somebody else's.
+    Superseded,
 }
 
 impl From<sqlx::Error> for Uncommitted {
@@ -44,33 +53,50 @@ impl From<crate::OutboxError> for Uncommitted {
     }
 }
 
-/// The verdict over the only record of a chunk.
+/// What is decided about the only record of a chunk instead of handling it.
 #[derive(Debug)]
-pub(super) struct Verdict {
+pub(super) enum Verdict {
+    /// It is dead-lettered.
+    Bury(Judged),
+    /// It is parked and tried again after the delay.
+    Park(Judged, Duration),
+}
+
+/// How a record failed.
+#[derive(Debug)]
+pub(super) struct Judged {
     pub(super) failure: Failure,
     pub(super) attempts: u32,
     pub(super) first_failed_at: chrono::DateTime<Utc>,
 }
 
+/// Where a chunk comes from, and so what else its transaction says.
+pub(super) enum Origin<'a> {
+    /// The topic: records may be parked, and attempts that were counted in place are forgotten.
+    Topic(&'a BTreeMap<i64, Attempted>),
+    /// The parking: the key's records up to that one are taken out.
+    Parking(Lane, i64),
+}
+
 /// One try at a chunk.
 pub(super) struct Try<'a, H: BatchHandler> {
     pub(super) handling: &'a Handling<H>,
-    pub(super) topic: &'a str,
-    pub(super) partition: i32,
+    pub(super) tenure: &'a Tenure,
     /// Whether the topic is the group's replay topic.
     pub(super) replayed: bool,
-    pub(super) attempted: &'a BTreeMap<i64, Attempted>,
+    pub(super) origin: Origin<'a>,
 }
 
 impl<H: BatchHandler> Try<'_, H> {
-    /// Handles the chunk's deliveries, or buries its only one where there is a verdict, and commits.
+    /// Handles the chunk's deliveries, or does what the verdict says with its only one, and commits. For a chunk from
+    /// the parking, what becomes of its key.
     ///
     /// Deliveries that turn out to be finished by somebody else are dropped from the chunk for good.
     pub(super) async fn commit(
         &self,
         chunk: &mut Chunk<H::Message>,
         verdict: Option<&Verdict>,
-    ) -> Result<(), Uncommitted> {
+    ) -> Result<Option<LaneEnd>, Uncommitted> {
         let started = std::time::Instant::now();
         let handling = self.handling;
         let handle = verdict.is_none() && !chunk.deliveries.is_empty();
@@ -81,69 +107,82 @@ impl<H: BatchHandler> Try<'_, H> {
             .pool
             .begin_with(AssertSqlSafe(self.begin()))
             .await?;
+        let place = self.tenure.place();
+        if !ownership::check(&mut tx, place, self.tenure.epoch).await? {
+            return Err(self.roll_back(tx, Uncommitted::Superseded).await);
+        }
         let mut duplicates = 0;
         if handle {
-            let ids = chunk
-                .deliveries
-                .iter()
-                .map(|delivery| delivery.event_id.as_uuid());
-            let ids: Vec<_> = ids.collect();
-            let fresh =
-                inbox::mark_processed(&mut tx, &handling.settings.group, &ids, self.replayed)
-                    .await?;
-            if fresh.len() < ids.len() {
-                chunk
-                    .deliveries
-                    .retain(|delivery| fresh.contains(&delivery.event_id.as_uuid()));
-                duplicates = ids.len() - fresh.len();
-            }
+            duplicates = self.mark_processed(&mut tx, chunk).await?;
             if !chunk.deliveries.is_empty()
                 && let Err(failed) = self.handle(&mut tx, chunk).await
             {
                 return Err(self.roll_back(tx, failed).await);
             }
+            if self.replayed {
+                release::after_replay(&mut tx, place.consumer, &chunk.deliveries).await?;
+            }
         }
         let letters = self.letters(chunk, verdict);
         let buried = self.bury(&mut tx, letters).await?;
-        let offsets = self.attempted_offsets(chunk);
-        attempts::forget(
-            &mut tx,
-            &handling.settings.group,
-            self.topic,
-            self.partition,
-            &offsets,
-        )
-        .await?;
+        let end = self.close(&mut tx, chunk, verdict, &buried).await?;
         tx.commit().await?;
 
+        if let Some(change) = end.parked {
+            self.tenure.changed(change);
+        }
         emit(LeftAlone {
-            group: &handling.settings.group,
-            topic: self.topic,
+            group: place.consumer,
+            topic: place.topic,
             duplicates,
             skipped: 0,
         });
         emit(BatchCommitted {
-            group: &handling.settings.group,
-            topic: self.topic,
+            group: place.consumer,
+            topic: place.topic,
             handled: if handle { chunk.deliveries.len() } else { 0 },
             dead: buried.len(),
             duration: started.elapsed(),
         });
         for letter in &buried {
             emit(DeadLettered {
-                group: &handling.settings.group,
+                group: place.consumer,
                 record: letter.record,
                 failure: letter.failure,
                 attempts: letter.attempts,
             });
         }
-        Ok(())
+        Ok(end.lane)
     }
 
-    /// The server ends a statement that hangs too, so that a handler that was cut leaves no lock behind.
+    async fn mark_processed(
+        &self,
+        tx: &mut PgConnection,
+        chunk: &mut Chunk<H::Message>,
+    ) -> Result<usize, Uncommitted> {
+        let ids = chunk
+            .deliveries
+            .iter()
+            .map(|delivery| delivery.event_id.as_uuid());
+        let ids: Vec<_> = ids.collect();
+        let group = &self.handling.settings.group;
+        let fresh = inbox::mark_processed(tx, group, &ids, self.replayed).await?;
+        if fresh.len() < ids.len() {
+            chunk
+                .deliveries
+                .retain(|delivery| fresh.contains(&delivery.event_id.as_uuid()));
+        }
+        Ok(ids.len() - fresh.len())
+    }
+
+    /// The server ends a statement that hangs too, so that a handler that was cut leaves no lock behind; and a
+    /// transaction of a process that sleeps: between two statements lie the ends of two calls of a handler at most.
     fn begin(&self) -> String {
         let limit = self.handling.settings.handler_timeout.as_millis().max(1);
-        format!("begin; set local statement_timeout = {limit}")
+        let idle = limit * 2 + 5_000;
+        format!(
+            "begin; set local statement_timeout = {limit}; set local idle_in_transaction_session_timeout = {idle}"
+        )
     }
 
     /// Ends a transaction whose handler failed. Where even that fails because the connection is gone, the handler's
@@ -227,13 +266,17 @@ impl<H: BatchHandler> Try<'_, H> {
             attempts: 1,
             first_failed_at: now,
         });
-        let judged = verdict.into_iter().flat_map(|verdict| {
+        let judged = match verdict {
+            Some(Verdict::Bury(judged)) => Some(judged),
+            _ => None,
+        };
+        let judged = judged.into_iter().flat_map(|judged| {
             chunk.deliveries.iter().map(|delivery| Letter {
                 record: &delivery.record,
                 event_id: delivery.event_id.as_uuid(),
-                failure: &verdict.failure,
-                attempts: verdict.attempts,
-                first_failed_at: verdict.first_failed_at,
+                failure: &judged.failure,
+                attempts: judged.attempts,
+                first_failed_at: judged.first_failed_at,
             })
         });
         let mut letters: Vec<_> = poison.chain(judged).collect();
@@ -276,10 +319,45 @@ impl<H: BatchHandler> Try<'_, H> {
         Ok(letters)
     }
 
-    fn attempted_offsets(&self, chunk: &Chunk<H::Message>) -> Vec<i64> {
-        self.attempted
-            .range(..chunk.end)
-            .map(|(offset, _)| *offset)
-            .collect()
+    /// What the transaction says about the parking and the attempts, by where the chunk comes from.
+    async fn close(
+        &self,
+        tx: &mut PgConnection,
+        chunk: &Chunk<H::Message>,
+        verdict: Option<&Verdict>,
+        buried: &[Letter<'_>],
+    ) -> Result<Closed, Uncommitted> {
+        let place = self.tenure.place();
+        let policy = if self.replayed {
+            OnDeadLetter::Continue
+        } else {
+            self.handling.settings.on_dead_letter
+        };
+        match self.origin {
+            Origin::Topic(attempted) => {
+                let parked = park::park(tx, place, chunk, verdict, buried, policy).await?;
+                let offsets: Vec<i64> = attempted.range(..chunk.end).map(|(at, _)| *at).collect();
+                attempts::forget(tx, place, &offsets).await?;
+                Ok(Closed { parked, lane: None })
+            }
+            Origin::Parking(lane, seq) => {
+                // A record without key holds nothing: its lane is its own.
+                let last = buried.last().filter(|letter| letter.record.key.is_some());
+                let last = last.map(|letter| letter.event_id);
+                let (end, removed) = store::finish_head(tx, place, lane, seq, last, policy).await?;
+                let removed = i64::try_from(removed).unwrap_or(i64::MAX);
+                Ok(Closed {
+                    parked: Some(-removed),
+                    lane: Some(end),
+                })
+            }
+        }
     }
+}
+
+/// What closing a transaction did.
+struct Closed {
+    /// By how much the number of parked records changed.
+    parked: Option<i64>,
+    lane: Option<LaneEnd>,
 }

@@ -1,28 +1,34 @@
-//! The task of one partition: takes what was fetched and sees every record through, in order.
+//! The task of one partition: takes the partition over, then sees every fetched record through, in order, while its
+//! other half ([`Drain`]) tries parked ones again.
 
-mod patience;
+mod judge;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
 
 use sqlx::PgPool;
 use telemetry::emit;
 use tokio::runtime::Handle;
 
 use super::batch::{Chunk, Decoded, decode, only_failure, whole_outage};
+use super::drain::Drain;
 use super::group::StartTask;
 use super::happening::LeftAlone;
 use super::health::ConsumerHealth;
 use super::partition::{Partition, Task};
 use super::settings::ConsumerSettings;
-use super::transaction::{Try, Uncommitted, Verdict};
+use super::tenure::Tenure;
+use super::transaction::{Origin, Try, Uncommitted, Verdict};
+use super::waiting::{Stopped, Waiting};
 use crate::attempts::{self, Attempted};
 use crate::codec::Codec;
 use crate::dead_letter;
 use crate::handler::BatchHandler;
 use crate::inbox;
 use crate::outbox::Outbox;
+use crate::ownership::Place;
+use crate::parking::{Lane, OnDeadLetter};
 use crate::record::Record;
 
 /// What all partitions of a consumer share.
@@ -36,26 +42,15 @@ pub(super) struct Handling<H> {
     pub(super) health: ConsumerHealth,
 }
 
-/// The task was asked to end: what it has not committed comes again, to it or to another.
-#[derive(Debug)]
-struct Stopped;
-
 /// Makes the function that starts a partition's task. To be called inside the runtime that runs the tasks.
 pub(super) fn starter<H: BatchHandler>(handling: Arc<Handling<H>>) -> StartTask {
     let runtime = Handle::current();
     Box::new(move |partition| {
         let (alive, gone) = mpsc::channel();
-        let worker = Worker {
-            handling: Arc::clone(&handling),
-            replayed: dead_letter::replayed_topic(&partition.topic, &handling.settings.group)
-                .is_some(),
-            partition,
-            attempted: BTreeMap::new(),
-            outage: None,
-        };
+        let owning = own(Arc::clone(&handling), partition);
         let task = runtime.spawn(async move {
             let _alive = alive;
-            let Stopped = worker.run().await;
+            let Stopped = owning.await;
         });
         Task {
             abort: task.abort_handle(),
@@ -64,32 +59,77 @@ pub(super) fn starter<H: BatchHandler>(handling: Arc<Handling<H>>) -> StartTask 
     })
 }
 
+/// Owns a partition until it is asked to end: takes it over, then works for it from both sides.
+async fn own<H: BatchHandler>(handling: Arc<Handling<H>>, partition: Arc<Partition>) -> Stopped {
+    let health = handling.health.clone();
+    let group = handling.settings.group.clone();
+    let mut waiting = Waiting::new(&group, Arc::clone(&partition), health.clone());
+    let place = Place {
+        consumer: &group,
+        topic: &partition.topic,
+        partition: partition.number,
+    };
+    let began = async {
+        loop {
+            let begun = async {
+                let tenure = Tenure::begin(&handling.pool, place).await?;
+                let attempted = attempts::load(&handling.pool, place).await?;
+                Ok::<_, sqlx::Error>((tenure, attempted))
+            };
+            match begun.await {
+                Ok(begun) => {
+                    waiting.outage_over();
+                    return Ok(begun);
+                }
+                Err(error) => waiting.wait_out(&error.into()).await?,
+            }
+        }
+    };
+    let began: Result<_, Stopped> = tokio::select! {
+        biased;
+        () = partition.stop.cancelled() => Err(Stopped),
+        began = began => began,
+    };
+    if let Ok((tenure, attempted)) = began {
+        let tenure = Arc::new(tenure);
+        let replayed = dead_letter::replayed_topic(&partition.topic, &group).is_some();
+        let fresh = || Waiting::new(&group, Arc::clone(&partition), health.clone());
+        let worker = Worker {
+            handling: Arc::clone(&handling),
+            partition: Arc::clone(&partition),
+            tenure: Arc::clone(&tenure),
+            replayed,
+            attempted,
+            waiting: fresh(),
+        };
+        let drain = Drain::new(Arc::clone(&handling), tenure, replayed, fresh());
+        // Each finishes the transaction that it has in hand.
+        let (Stopped, Stopped) = tokio::join!(worker.run(), drain.run(&partition));
+    }
+    health.set_outage(&partition.topic, partition.number, None);
+    Stopped
+}
+
 struct Worker<H> {
     handling: Arc<Handling<H>>,
     partition: Arc<Partition>,
+    tenure: Arc<Tenure>,
     /// Whether the partition is one of the group's replay topic.
     replayed: bool,
-    /// Records with failed attempts, as the database has them.
+    /// Records with failed attempts in place, as the database has them.
     attempted: BTreeMap<i64, Attempted>,
-    /// Since when something is away, and how often that was noticed.
-    outage: Option<(Instant, u32)>,
+    waiting: Waiting,
 }
 
 impl<H: BatchHandler> Worker<H> {
     async fn run(mut self) -> Stopped {
         match self.work().await {
-            Err(stopped) => {
-                self.handling
-                    .health
-                    .set_outage(&self.partition.topic, self.partition.number, None);
-                stopped
-            }
+            Err(stopped) => stopped,
             Ok(never) => match never {},
         }
     }
 
-    async fn work(&mut self) -> Result<std::convert::Infallible, Stopped> {
-        self.load_attempted().await?;
+    async fn work(&mut self) -> Result<Infallible, Stopped> {
         let settings = &self.handling.settings;
         let (max_records, max_bytes) = (settings.batch_max_records, settings.batch_max_bytes);
         loop {
@@ -102,27 +142,7 @@ impl<H: BatchHandler> Worker<H> {
         }
     }
 
-    async fn load_attempted(&mut self) -> Result<(), Stopped> {
-        loop {
-            let handling = &self.handling;
-            let loaded = attempts::load(
-                &handling.pool,
-                &handling.settings.group,
-                &self.partition.topic,
-                self.partition.number,
-            );
-            match loaded.await {
-                Ok(attempted) => {
-                    self.attempted = attempted;
-                    self.outage_over();
-                    return Ok(());
-                }
-                Err(error) => self.wait_out(&error.into()).await?,
-            }
-        }
-    }
-
-    /// Processes or dead-letters every one of these records.
+    /// Processes, parks or dead-letters every one of these records.
     async fn see_through(&mut self, records: Vec<Record>) -> Result<(), Stopped> {
         let mut chunk = self.decode_all(records).await?;
         self.drop_finished(&mut chunk).await?;
@@ -150,14 +170,14 @@ impl<H: BatchHandler> Worker<H> {
                     Decoded::Skipped => skipped += 1,
                     Decoded::Away(same, failure) => {
                         record = same;
-                        self.wait_out(&failure).await?;
+                        self.waiting.wait_out(&failure).await?;
                         continue;
                     }
                 }
                 break;
             }
         }
-        self.outage_over();
+        self.waiting.outage_over();
         let duplicates = chunk.drop_repeated();
         self.left_alone(duplicates, skipped);
         Ok(chunk)
@@ -174,11 +194,11 @@ impl<H: BatchHandler> Worker<H> {
             match inbox::finished(&handling.pool, group, &ids, self.replayed).await {
                 Ok(finished) => {
                     let duplicates = chunk.drop_finished(&finished);
-                    self.outage_over();
+                    self.waiting.outage_over();
                     self.left_alone(duplicates, 0);
                     return Ok(());
                 }
-                Err(error) => self.wait_out(&error.into()).await?,
+                Err(error) => self.waiting.wait_out(&error.into()).await?,
             }
         }
     }
@@ -188,8 +208,12 @@ impl<H: BatchHandler> Worker<H> {
         &mut self,
         mut chunk: Chunk<H::Message>,
     ) -> Result<Vec<Chunk<H::Message>>, Stopped> {
-        self.wait_until_due(&chunk).await?;
+        self.waiting.go_on()?;
         loop {
+            chunk.set_aside(&mut self.tenure.lanes(), self.holds());
+            if !chunk.aside.is_empty() {
+                self.wait_for_room().await?;
+            }
             let tried = match chunk.blame.take() {
                 Some(failure) => Err(Uncommitted::Handler(failure.into())),
                 None => self.try_once(&mut chunk, None).await,
@@ -199,17 +223,18 @@ impl<H: BatchHandler> Worker<H> {
                     self.finished(&chunk);
                     return Ok(Vec::new());
                 }
-                Err(Uncommitted::Kit(failure)) => self.wait_out(&failure).await?,
+                Err(Uncommitted::Kit(failure)) => self.waiting.wait_out(&failure).await?,
+                Err(Uncommitted::Superseded) => return Err(self.waiting.superseded().await),
                 Err(Uncommitted::Handler(failure)) => {
                     if let Some(failure) = whole_outage(&failure) {
-                        self.wait_out(failure).await?;
+                        self.waiting.wait_out(failure).await?;
                     } else if chunk.deliveries.len() > 1 {
-                        self.outage_over();
+                        self.waiting.outage_over();
                         return Ok(chunk.after(failure));
                     } else {
                         let failure = only_failure(failure);
                         if let Some(verdict) = self.judge(&chunk, failure).await? {
-                            self.bury(&mut chunk, &verdict).await?;
+                            self.carry_out(&mut chunk, &verdict).await?;
                             return Ok(Vec::new());
                         }
                     }
@@ -224,30 +249,60 @@ impl<H: BatchHandler> Worker<H> {
         verdict: Option<&Verdict>,
     ) -> Result<(), Uncommitted> {
         let stale = self.attempted.range(..chunk.end).next().is_some();
-        if chunk.deliveries.is_empty() && chunk.poison.is_empty() && !stale {
+        let empty = chunk.deliveries.is_empty() && chunk.poison.is_empty();
+        if empty && chunk.aside.is_empty() && !stale {
             return Ok(());
         }
+        // Keys that this transaction parks or holds are known before it commits, never after.
+        let lanes = self.new_lanes(chunk, verdict);
+        lanes.iter().for_each(|lane| self.tenure.lanes().pin(*lane));
         let attempt = Try {
             handling: &self.handling,
-            topic: &self.partition.topic,
-            partition: self.partition.number,
+            tenure: &self.tenure,
             replayed: self.replayed,
-            attempted: &self.attempted,
+            origin: Origin::Topic(&self.attempted),
         };
-        attempt.commit(chunk, verdict).await
+        let tried = attempt.commit(chunk, verdict).await.map(|_| ());
+        lanes
+            .iter()
+            .for_each(|lane| self.tenure.lanes().unpin(lane));
+        tried
     }
 
-    async fn bury(
+    /// The keys of records that this transaction may park or hold and that are not pinned yet.
+    fn new_lanes(&self, chunk: &Chunk<H::Message>, verdict: Option<&Verdict>) -> Vec<Lane> {
+        let mut lanes = Vec::new();
+        if verdict.is_some_and(|verdict| self.holds() || matches!(verdict, Verdict::Park(..))) {
+            let records = chunk.deliveries.iter().map(|delivery| &delivery.record);
+            lanes.extend(records.map(Lane::of));
+        }
+        if self.holds() {
+            lanes.extend(chunk.poison.iter().map(|poison| Lane::of(&poison.record)));
+        }
+        lanes
+    }
+
+    /// Whether a dead letter holds its key. A replay's never does: the next replay would wait behind it.
+    fn holds(&self) -> bool {
+        !self.replayed && self.handling.settings.on_dead_letter == OnDeadLetter::Hold
+    }
+
+    /// Parks or dead-letters the chunk's only record.
+    async fn carry_out(
         &mut self,
         chunk: &mut Chunk<H::Message>,
         verdict: &Verdict,
     ) -> Result<(), Stopped> {
+        if matches!(verdict, Verdict::Park(..)) {
+            self.wait_for_room().await?;
+        }
         loop {
             match self.try_once(chunk, Some(verdict)).await {
                 Ok(()) => break,
-                Err(Uncommitted::Kit(failure)) => self.wait_out(&failure).await?,
+                Err(Uncommitted::Kit(failure)) => self.waiting.wait_out(&failure).await?,
+                Err(Uncommitted::Superseded) => return Err(self.waiting.superseded().await),
                 Err(Uncommitted::Handler(failure)) => {
-                    self.wait_out(&only_failure(failure)).await?;
+                    self.waiting.wait_out(&only_failure(failure)).await?;
                 }
             }
         }
@@ -256,7 +311,13 @@ impl<H: BatchHandler> Worker<H> {
     }
 
     fn finished(&mut self, chunk: &Chunk<H::Message>) {
-        self.outage_over();
+        self.waiting.outage_over();
+        {
+            let mut lanes = self.tenure.lanes();
+            for delivery in &chunk.aside {
+                lanes.unpin(&Lane::of(&delivery.record));
+            }
+        }
         self.partition.finish(chunk.end);
         self.attempted = self.attempted.split_off(&chunk.end);
     }

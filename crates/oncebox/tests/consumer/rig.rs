@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oncebox::{
     BatchHandler, Codec, Consumer, ConsumerHealth, ConsumerSettings, Each, EventId, Headers,
-    RetryPolicy, dead_letter,
+    Parking, RetryPolicy, dead_letter,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -225,13 +225,48 @@ impl Rig {
             .unwrap()
     }
 
+    /// The counts of records with failed attempts, in place and parked.
     pub(crate) async fn attempts(&self) -> Vec<i32> {
         sqlx::query_scalar(
-            r#"select attempts from oncebox.attempts order by topic, "partition", "offset""#,
+            r#"select attempts from (select topic, "partition", attempts from oncebox.attempts
+                                     union all select topic, "partition", attempts from oncebox.parked_keys) as counts
+               order by topic, "partition", attempts"#,
         )
         .fetch_all(self.pool())
         .await
         .unwrap()
+    }
+
+    /// Waits until so many effects are there, and returns all.
+    pub(crate) async fn effects_of(&self, count: usize) -> Vec<String> {
+        eventually(&format!("{count} effects"), LONG, async || {
+            let effects = self.effects().await;
+            (effects.len() >= count).then_some(effects)
+        })
+        .await
+    }
+
+    /// Waits until nothing is parked or counted any more.
+    pub(crate) async fn settled(&self) {
+        eventually("nothing parked", LONG, async || {
+            self.attempts().await.is_empty().then_some(())
+        })
+        .await;
+    }
+
+    /// How many records were handled before an earlier one of their key, by the order of their effects.
+    pub(crate) async fn reordered(&self) -> i64 {
+        sqlx::query_scalar(
+            "select count(*) from (select record_offset, lag(record_offset) over (partition by partition, key order by at) as before
+             from effects) as pairs where record_offset <= before",
+        )
+        .fetch_one(self.pool())
+        .await
+        .unwrap()
+    }
+
+    pub(crate) fn parking(&self) -> Parking {
+        Parking::new(self.pool().clone(), GROUP)
     }
 }
 

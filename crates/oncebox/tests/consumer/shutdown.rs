@@ -79,8 +79,8 @@ async fn shutdown_while_a_record_waits_for_its_retry_is_prompt() {
     rig.note(0, "k", "bad").await;
     let handler = Scripted::new(|_, _| Act::Fail(oncebox::ErrorClass::Transient));
     let consumer = rig.start(&handler);
-    eventually("a counted attempt", LONG, async || {
-        (rig.attempts().await == [1]).then_some(())
+    eventually("two counted attempts", LONG, async || {
+        (rig.attempts().await == [2]).then_some(())
     })
     .await;
     let started = Instant::now();
@@ -90,5 +90,5 @@ async fn shutdown_while_a_record_waits_for_its_retry_is_prompt() {
         "took {:?}",
         started.elapsed()
     );
-    assert_eq!(rig.attempts().await, [1]);
+    assert_eq!(rig.attempts().await, [2]);
 }
