@@ -8,7 +8,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing matched.
 
 Examples:
   relay status --watch                                    what each source does, with rates
-  relay parked list --state refused                       rows that the broker refuses, and why
+  relay parked list --source order --state refused        rows that the broker refuses, and why
   relay parked retry --all --reason 'limit raised'        try them again now
   relay parked skip 4711 --reason 'agreed with billing'   go on without this row
   relay cursor adopt --reason 'restored from a backup'    go on in a restored database";

@@ -44,6 +44,7 @@ pub(crate) async fn audit(
         text::table(&["AT", "ACTOR", "ACTION", "ROWS", "REASON", "WHICH"], &rows)?;
     }
     Ok(if page.items.is_empty() {
+        eprintln!("nobody decided anything about {source}");
         Done::Nothing
     } else {
         Done::Something

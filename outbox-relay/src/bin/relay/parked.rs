@@ -54,6 +54,7 @@ pub(crate) async fn list(client: &Client, query: List) -> Result<Done, Failure> 
         }
     }
     Ok(if page.items.is_empty() {
+        eprintln!("no row of {source} is parked that matches");
         Done::Nothing
     } else {
         Done::Something
