@@ -36,13 +36,22 @@ pub(crate) fn family_cpu_seconds(pid: u32) -> Option<f64> {
 
 /// The most memory that a process ever had resident, in MB (10^6 bytes).
 pub(crate) fn peak_rss_mb(pid: u32) -> anyhow::Result<f64> {
+    memory_mb(pid, "VmHWM:")
+}
+
+/// The memory that a process has resident, in MB (10^6 bytes).
+pub(crate) fn rss_mb(pid: u32) -> anyhow::Result<f64> {
+    memory_mb(pid, "VmRSS:")
+}
+
+fn memory_mb(pid: u32, name: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("process {pid} has ended"))?;
     let kib: f64 = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|text| text.trim().strip_suffix("kB"))
-        .context("no VmHWM in /proc")?
+        .with_context(|| format!("no {name} in /proc"))?
         .trim()
         .parse()?;
     Ok(kib * 1.024 / 1000.0)

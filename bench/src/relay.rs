@@ -7,27 +7,26 @@ mod debezium;
 mod drain;
 mod fill;
 mod goal;
-mod ground;
 mod idle;
 mod kill;
 mod latency;
 mod options;
 mod plot;
-mod program;
 mod ratio;
 mod report;
-mod spread;
 mod table;
 mod topic;
 
 pub(crate) use options::Options;
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::Duration;
 
+use crate::ground::Ground;
+use crate::machine::Machine;
+use crate::program::told_to_end;
 use fill::Stream;
-use ground::Ground;
 use options::{Part, Peer, Plan};
-use report::{Machine, Report, Subject};
+use report::{Report, Subject};
 
 /// Measures, keeps the report and prints it.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
@@ -55,16 +54,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     print(&report, options.json)
 }
 
-async fn told_to_end() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    anyhow::bail!("told to end before everything was measured")
-}
-
 async fn measure(ground: &Ground, report: &mut Report) -> anyhow::Result<()> {
     let plan = report.plan.clone();
     ours(ground, &plan, report).await?;
@@ -81,7 +70,7 @@ async fn ours(ground: &Ground, plan: &Plan, report: &mut Report) -> anyhow::Resu
         subject.idle = Some(idle::relay(ground, plan.idle_seconds).await?);
     }
     if plan.has(Part::Latency) {
-        subject.latency = latency::relay(ground, plan.latency_seconds, plan.runs).await?;
+        subject.latency = latency::relay(ground, plan).await?;
     }
     if [Part::Drain, Part::Ceilings, Part::Kill]
         .iter()
@@ -91,6 +80,8 @@ async fn ours(ground: &Ground, plan: &Plan, report: &mut Report) -> anyhow::Resu
         pool.close().await;
         let stream = Stream::new(ground, "drain").await?;
         fill::outbox(ground, &url, &stream, plan.rows, plan.rows_per_transaction).await?;
+        let warming = Duration::from_secs(plan.warming_seconds);
+        drain::warm(ground, &url, &stream, plan.rows, warming).await?;
         if plan.has(Part::Drain) {
             let many = (plan.rows, plan.runs);
             let drains = drain::relay(ground, "drain", "drain", &url, &stream, many).await?;

@@ -40,6 +40,8 @@ pub struct Request {
     pub reason: Option<String>,
     /// The choice in the words of the request, for the audit.
     pub selection: Value,
+    /// Have the consumer handle the events even if it may have forgotten that it did.
+    pub force: bool,
     /// Tell what would happen, and do nothing.
     pub dry_run: bool,
 }
@@ -118,6 +120,7 @@ pub async fn replay(
         actor: request.actor.clone(),
         reason: request.reason.clone(),
         selection: request.selection.clone(),
+        force: request.force,
     };
     let letters = store::execute(&mut tx, &outcome.ids, &order).await?;
     tx.commit().await?;

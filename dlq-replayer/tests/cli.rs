@@ -141,6 +141,11 @@ async fn from_list_to_show_to_replay() {
         again.err
     );
     assert_eq!(run(&replayer, &["replay", &id, "--again"]).await.code, 0);
+    let forced = run(&replayer, &["replay", &id, "--again", "--force"]).await;
+    assert_eq!(forced.code, 0, "{}", forced.err);
+    let header =
+        "select headers->>'oncebox-replay-forced' from oncebox.outbox order by seq desc limit 1";
+    assert_eq!(replayer.scalar::<String>(header).await, "true");
 
     let unasked = run(&replayer, &["replay", "--group", "payment"]).await;
     assert_eq!(unasked.code, 2, "{}", unasked.err);
@@ -149,7 +154,7 @@ async fn from_list_to_show_to_replay() {
         replayer
             .scalar::<i64>("select count(*) from oncebox.outbox")
             .await,
-        2,
+        3,
         "nobody said yes"
     );
     let planned = run(&replayer, &["replay", "--group", "payment", "--dry-run"]).await;
@@ -168,13 +173,13 @@ async fn from_list_to_show_to_replay() {
         replayer
             .scalar::<i64>("select count(*) from oncebox.outbox")
             .await,
-        6
+        7
     );
     let none = run(&replayer, &["replay", "--group", "payment", "--yes"]).await;
     assert_eq!(none.code, 3, "nothing is left: {}", none.out);
     let audit: Value =
         serde_json::from_str(&run(&replayer, &["replays", "--json"]).await.out).unwrap();
-    assert_eq!(audit["items"].as_array().unwrap().len(), 3);
+    assert_eq!(audit["items"].as_array().unwrap().len(), 4);
 }
 
 #[tokio::test]

@@ -341,6 +341,24 @@ async fn a_replay_is_the_record_byte_for_byte_in_one_transaction_with_its_audit(
         )
         .await;
     assert_eq!(count, "2", "the loop guard counts on");
+
+    let forced =
+        "select headers->>'oncebox-replay-forced' from oncebox.outbox order by seq desc limit 1";
+    assert_eq!(replayer.scalar::<Option<String>>(forced).await, None);
+    let (status, _) = replayer
+        .post(
+            &format!("/v1/dlq/letters/{id}/replay"),
+            json!({"again": true, "force": true, "reason": "known to be unhandled"}),
+        )
+        .await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!(
+        replayer.scalar::<Option<String>>(forced).await.as_deref(),
+        Some("true")
+    );
+    let audit = replayer.get("/v1/dlq/replays").await;
+    assert_eq!(audit["items"][0]["selection"]["force"], json!(true));
+    assert_eq!(audit["items"][1]["selection"]["force"], json!(false));
 }
 
 #[tokio::test]

@@ -50,6 +50,24 @@ impl Snapshot {
         self.xmax == other.xmax && self.running == other.running
     }
 
+    /// What both see.
+    #[must_use]
+    pub fn in_common(&self, other: &Self) -> Self {
+        let xmax = self.xmax.min(other.xmax);
+        let mut running: Vec<u64> = [&self.running[..], &other.running[..]]
+            .concat()
+            .into_iter()
+            .filter(|xid| *xid < xmax)
+            .collect();
+        running.sort_unstable();
+        running.dedup();
+        Self {
+            xmin: running.first().copied().unwrap_or(xmax),
+            xmax,
+            running,
+        }
+    }
+
     /// Whether the snapshot sees the rows of that committed transaction.
     pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmax && !self.running.contains(&xid)
@@ -162,6 +180,9 @@ pub struct Cursor {
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<i64>,
+    /// The layout that came after this cursor's: a database that still has the earlier one was set back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<Uuid>,
 }
 
 impl Cursor {
@@ -178,6 +199,7 @@ impl Cursor {
             writer: Uuid::nil(),
             last_seq: 0,
             released: Vec::new(),
+            ended_by: None,
         }
     }
 
@@ -245,5 +267,21 @@ mod tests {
         assert!(snapshot.sees(9) && snapshot.sees(11) && snapshot.sees(19));
         assert!(!snapshot.sees(10) && !snapshot.sees(14) && !snapshot.sees(20));
         assert!(!Snapshot::nothing().sees(3));
+    }
+
+    #[test]
+    fn what_two_snapshots_have_in_common_is_what_both_see() {
+        let (a, b): (Snapshot, Snapshot) = (
+            "10:20:10,14".parse().unwrap(),
+            "12:17:12,14".parse().unwrap(),
+        );
+        let both = a.in_common(&b);
+        assert_eq!(
+            (&both, both.to_string().as_str()),
+            (&b.in_common(&a), "10:17:10,12,14")
+        );
+        for xid in 1..25 {
+            assert_eq!(both.sees(xid), a.sees(xid) && b.sees(xid), "{xid}");
+        }
     }
 }

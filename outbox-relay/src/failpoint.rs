@@ -55,12 +55,16 @@ pub enum Role {
     Park,
     /// When it takes the row after all.
     Release,
+    /// When the source is divided anew.
+    Divide,
 }
 
 points! {
     /// Before the predecessor is fenced.
     InitBefore = "init.before", TakeOver;
-    /// The predecessor is fenced, the cursor not yet read back.
+    /// The first of the predecessor's producers is fenced.
+    InitBetween = "init.between", TakeOver;
+    /// All are, the cursor is not yet read back.
     InitAfter = "init.after", TakeOver;
     /// The cursor is read back, the claim not yet written.
     JournalAfter = "journal.after", TakeOver;
@@ -102,6 +106,14 @@ points! {
     RenewBefore = "renew.before", Lease;
     /// The lease is renewed.
     RenewAfter = "renew.after", Lease;
+    /// The source is marked as being changed, the other relays may not have noticed.
+    MarkAfter = "mark.after", Divide;
+    /// Every shard is taken, the common snapshot is not.
+    TakenAll = "taken.all", Divide;
+    /// Everything up to the snapshot is published, the new layout has not begun.
+    DivideBefore = "divide.before", Divide;
+    /// It has begun.
+    DivideAfter = "divide.after", Divide;
 }
 
 /// What happens at the armed point.

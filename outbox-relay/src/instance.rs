@@ -1,9 +1,8 @@
-//! One source, from taking it over to the end of the process: read a batch, publish it while the next is read, move on.
+//! One shard of a source, from taking it over to handing it on: read a batch, publish it while the next is read, move on.
 //!
-//! A lease decides which of several relays runs this; see [`crate::lease`]. Rows that the broker refuses are parked with
+//! The coordinator decides which of several relays runs this; see [`crate::coordinator`]. Rows that the broker refuses are parked with
 //! those behind them, and released when it takes them; see [`crate::parking`].
 
-mod breath;
 mod lot;
 mod release;
 mod work;
@@ -11,18 +10,19 @@ mod work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::cursor::{Cursor, Identity};
-use crate::happening::{Away, Published, Running, Stopped};
-use crate::lease::Lease;
+use crate::cursor::{Cursor, Identity, Snapshot};
+use crate::happening::{Away, Published, Running};
 use crate::pace::Pace;
-use crate::reset::Order;
+use crate::publish::Publisher;
 use crate::settings::Settings;
 use crate::source::{Source, SourceError};
 use crate::state::{Shared, State, Telling};
-use crate::takeover::Seat;
+use crate::takeover::{Seat, close, end};
+use lot::Lot;
+pub(crate) use work::publish;
 
 /// The code under which a tenure ends that another relay has ousted.
 pub(crate) const FENCED: &str = "relay.fenced";
@@ -32,30 +32,33 @@ const SLOW: Duration = Duration::from_secs(5);
 const SLOW_BROKER: &str = "the broker has not acknowledged a transaction for 5 s";
 const SLOW_DATABASE: &str = "the database has not answered for 5 s";
 
-/// Publishes one source.
+/// Publishes one shard of a source.
 pub(crate) struct Instance<S> {
     pub(crate) name: String,
     pub(crate) source: S,
     pub(crate) seat: Seat,
+    /// The layout that the shard belongs to.
+    pub(crate) layout: Uuid,
+    /// The change of the layout that this is part of.
+    pub(crate) change: Option<Uuid>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) shared: Arc<Shared>,
-    /// The cursor for whoever measures the backlog.
-    pub(crate) cursors: watch::Sender<Option<Cursor>>,
-    pub(crate) shutdown: CancellationToken,
-    /// Ends the tenure in hand: at shutdown, or when its lease is lost.
+    /// Ends the work: at shutdown, or when the shard goes to another relay.
     pub(crate) stop: CancellationToken,
-    /// An operator changed something about parked rows.
-    pub(crate) poke: Arc<Notify>,
-    /// Something was written, or is about to be committed.
-    pub(crate) wake: Arc<Notify>,
 }
 
 /// Why a tenure (from taking over to losing the producer) ended.
+#[derive(Debug)]
 pub(crate) enum End {
-    /// Asked to stop.
+    /// Asked to stop, or the layout is another by now.
     Shutdown,
+    /// Everything that was to be published is.
+    Drained,
     /// The producer is used up, or something is away: take over again.
     Again(String),
+    /// The broker refuses this tenure, and nobody else has claimed the shard by now: take over again, unless somebody has
+    /// by then.
+    Refused { writer: Uuid, reason: String },
     /// Not to be tried again by itself.
     Stopped { code: &'static str, reason: String },
 }
@@ -69,117 +72,183 @@ impl End {
             ),
         }
     }
+
+    /// In words, for whoever waits for another end than this.
+    pub(crate) fn reason(self) -> String {
+        match self {
+            Self::Shutdown => "the relay is stopping, or another relay changes the source".into(),
+            Self::Drained => "nothing is left to publish".into(),
+            Self::Again(reason) | Self::Refused { reason, .. } | Self::Stopped { reason, .. } => {
+                reason
+            }
+        }
+    }
+}
+
+/// What an instance ended with.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It was asked to.
+    Asked,
+    /// Only a person can help.
+    Stopped { code: &'static str, reason: String },
+}
+
+/// A shard that is this relay's, ready to be published.
+pub(crate) struct Tenure {
+    publisher: Arc<Publisher>,
+    cursor: Cursor,
+    lot: Lot,
+}
+
+impl Tenure {
+    pub(crate) fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    pub(crate) async fn close(self) {
+        close(self.publisher).await;
+    }
+
+    /// Leaves word for whoever finds this layout again.
+    pub(crate) async fn end(&self, next: Uuid) {
+        end(&self.publisher, self.cursor.clone(), next).await;
+    }
 }
 
 impl<S: Source> Instance<S> {
-    /// Publishes while the lease is this relay's, until asked to stop, or until only a person can help.
-    pub(crate) async fn run(mut self, mut lease: Lease<S>, mut orders: mpsc::Receiver<Order>) {
+    /// Publishes until asked to stop, or until only a person can help.
+    pub(crate) async fn run(mut self) -> Outcome {
         let mut pace = Pace::away();
-        let mut order: Option<Order> = None;
+        let mut refused = None;
         loop {
             let started = Instant::now();
-            let end = match lease.acquire(&self.shutdown).await {
-                Ok(true) => {
-                    if let Some(order) = order.take() {
-                        self.reset(order).await;
-                    }
-                    let (end, given) = self.tenure_under(&mut lease, &mut orders).await;
-                    order = given;
-                    end
-                }
-                Ok(false) => break,
-                Err(error) => unreadable(error).unwrap_or_else(End::Again),
-            };
-            match end {
-                End::Shutdown if self.shutdown.is_cancelled() => break,
-                // The lease went to another, or an operator gave an order.
-                End::Shutdown => continue,
-                End::Stopped { code, .. } if code == FENCED && !lease.is_ours().await => continue,
-                End::Stopped { code, reason } => {
-                    // The next relay may be better off, for example with a newer version.
-                    lease.release().await;
-                    self.stopped(code, &reason);
-                    order = tokio::select! {
-                        order = orders.recv() => order,
-                        () = self.shutdown.cancelled() => None,
-                    };
-                    match order {
-                        Some(_) => continue,
-                        None => break,
-                    }
-                }
+            match self.tenure(refused.take()).await {
+                End::Shutdown | End::Drained => return Outcome::Asked,
+                End::Stopped { code, reason } => return Outcome::Stopped { code, reason },
                 End::Again(reason) => self.away(&reason),
+                End::Refused { writer, reason } => {
+                    self.away(&reason);
+                    refused = Some(writer);
+                }
             }
             // A tenure that held for a while was a success: the next outage begins with short pauses again.
             if started.elapsed() > Duration::from_secs(60) {
                 pace.reset();
             }
             if !self.sleep(pace.pause()).await {
-                break;
+                return Outcome::Asked;
             }
         }
-        lease.release().await;
     }
 
-    /// One tenure, its lease renewed beside it; it ends between two transactions when the lease is lost.
-    /// An operator's order ends it likewise, and is returned.
-    async fn tenure_under(
+    /// One tenure; `refused` is the claim of the one before, when the broker ended that.
+    async fn tenure(&mut self, refused: Option<Uuid>) -> End {
+        // Whoever fenced it needs a moment for its own claim. Two relays that never look for the other's again would oust
+        // each other for ever, each in the moment between the other's fencing and its claim.
+        if let Some(writer) = refused
+            && let Some(end) = self.seat.claimed_by_another(writer).await
+        {
+            return end;
+        }
+        match self.take().await {
+            Ok(tenure) => {
+                self.running(&tenure.cursor);
+                let Tenure {
+                    publisher,
+                    cursor,
+                    lot,
+                } = tenure;
+                let end = self.work(&publisher, cursor, lot, None).await;
+                // Not waited for: its last transaction has ended, and whoever is next need not wait for its threads.
+                tokio::spawn(close(publisher));
+                end
+            }
+            Err(end) => end,
+        }
+    }
+
+    /// Publishes what that snapshot sees, and nothing else.
+    pub(crate) async fn drain(&mut self, tenure: &Tenure, until: Snapshot) -> Result<(), End> {
+        let (cursor, lot) = (tenure.cursor.clone(), tenure.lot.clone());
+        match self.work(&tenure.publisher, cursor, lot, Some(until)).await {
+            End::Drained => Ok(()),
+            end => Err(end),
+        }
+    }
+
+    /// Takes the shard over from whoever had it.
+    pub(crate) async fn take(&mut self) -> Result<Tenure, End> {
+        let (identity, beginning) = match self.begin().await {
+            Ok(found) => found,
+            Err(error) => return Err(unreadable(error).unwrap_or_else(End::Again)),
+        };
+        let (publisher, cursor) = self.seat.take(identity, beginning).await?;
+        match self.claim(&publisher, cursor).await {
+            Ok((cursor, lot)) => Ok(Tenure {
+                publisher,
+                cursor,
+                lot,
+            }),
+            Err(end) => {
+                close(publisher).await;
+                Err(end)
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(Identity, Option<Cursor>), SourceError> {
+        let identity = self.source.identity().await?;
+        let beginning = if self.layout.is_nil() {
+            None
+        } else {
+            self.source.beginning(self.layout).await?
+        };
+        Ok((identity, beginning))
+    }
+
+    /// Claims the shard: in the database, then in Kafka. A relay that was frozen since it fenced its predecessor, and was
+    /// fenced itself meanwhile, is stopped by the second before it parks anything by the right of the first.
+    async fn claim(
         &mut self,
-        lease: &mut Lease<S>,
-        orders: &mut mpsc::Receiver<Order>,
-    ) -> (End, Option<Order>) {
-        let stop = self.shutdown.child_token();
-        self.stop = stop.clone();
-        let tenure = async {
-            let end = self.tenure().await;
-            stop.cancel();
-            end
-        };
-        let ordered = async {
-            tokio::select! {
-                order = orders.recv() => {
-                    stop.cancel();
-                    order
-                }
-                () = stop.cancelled() => None,
-            }
-        };
-        let (end, (), order) = tokio::join!(tenure, lease.keep(&stop), ordered);
-        self.stop = self.shutdown.clone();
-        (end, order)
-    }
-
-    async fn tenure(&mut self) -> End {
-        let identity = match self.source.identity().await {
-            Ok(identity) => identity,
-            Err(error) => return unreadable(error).unwrap_or_else(End::Again),
-        };
-        let (publisher, cursor) = match self.seat.take(identity).await {
-            Ok(taken) => taken,
-            Err(end) => return end,
-        };
-        let end = match self.open_lot(cursor).await {
-            Ok((cursor, lot)) => {
-                self.running(&cursor);
-                self.work(&publisher, cursor, lot).await
-            }
-            Err(error) => unreadable(error).unwrap_or_else(End::Again),
-        };
-        // Closing a producer waits for its threads: not on a thread of the async runtime.
-        let closed = tokio::task::spawn_blocking(move || drop(publisher)).await;
-        if let Err(panic) = closed {
-            tracing::debug!(%panic, "closing the producer");
+        publisher: &Arc<Publisher>,
+        cursor: Cursor,
+    ) -> Result<(Cursor, Lot), End> {
+        let again = |error: SourceError| unreadable(error).unwrap_or_else(End::Again);
+        // After fencing, and not before: see the source's layout for why.
+        match self.source.layout().await {
+            Ok(layout) if layout.admits(self.layout, self.change) => {}
+            Ok(_) => return Err(End::Shutdown),
+            // A database without layouts is not divided.
+            Err(error) if error.is_absent() => {}
+            Err(error) => return Err(again(error)),
         }
-        end
+        if let Some(next) = cursor.ended_by {
+            return Err(End::Stopped {
+                code: "relay.layout_behind",
+                reason: format!(
+                    "the database has the layout {}, which was ended by {next}: it was set back to an earlier state",
+                    self.layout
+                ),
+            });
+        }
+        let (cursor, lot) = self.open_lot(cursor).await.map_err(again)?;
+        publish(Arc::clone(publisher), Arc::default(), cursor.clone())
+            .await
+            .map_err(|error| End::Again(error.to_string()))?;
+        Ok((cursor, lot))
     }
 
     fn published(&self, cursor: &Cursor, rows: usize, took: Duration) {
+        // Before the rows are counted: whoever has seen the count finds a cursor that covers them.
+        self.shared.put_place(Some(cursor.clone()));
         self.shared.update(|status| {
             status.published_rows += rows as u64;
             status.cursor = Some(cursor.settled.to_string());
         });
         telemetry::emit(Published {
             source: &self.name,
+            shard: self.shared.shard(),
             rows,
             took,
         });
@@ -194,6 +263,7 @@ impl<S: Source> Instance<S> {
         if self.shared.enter(State::Running) == Telling::New {
             telemetry::emit(Running {
                 source: &self.name,
+                shard: self.shared.shard(),
                 cursor: &cursor.settled.to_string(),
             });
         }
@@ -201,16 +271,6 @@ impl<S: Source> Instance<S> {
 
     fn away(&self, reason: &str) {
         away(&self.name, &self.shared, reason);
-    }
-
-    fn stopped(&self, code: &'static str, reason: &str) {
-        self.shared
-            .enter(State::Stopped(format!("{reason} ({code})")));
-        telemetry::emit(Stopped {
-            source: &self.name,
-            code,
-            reason,
-        });
     }
 
     /// False when asked to stop meanwhile.
@@ -239,11 +299,12 @@ async fn told_when_slow<T>(
     work.await
 }
 
-fn away(name: &str, shared: &Shared, reason: &str) {
+pub(crate) fn away(name: &str, shared: &Shared, reason: &str) {
     let telling = shared.enter(State::Waiting(reason.to_owned()));
     if telling != Telling::Known {
         telemetry::emit(Away {
             source: name,
+            shard: shared.shard(),
             error: reason,
             telling,
         });

@@ -5,21 +5,24 @@
 //! new cursor in one Kafka transaction. Kafka's cursor decides; nothing else has to be right for that.
 
 pub mod api;
+mod coordinator;
 pub mod cursor;
 pub mod failpoint;
 mod happening;
 mod instance;
-mod lease;
 mod maintenance;
 mod metric;
 mod observer;
 mod pace;
 mod parking;
+mod process;
 pub mod publish;
 mod reset;
 mod run;
 pub mod settings;
+pub mod shard;
 pub mod source;
+mod spread;
 pub mod state;
 mod takeover;
 mod trace;
@@ -27,10 +30,9 @@ mod wake;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -39,11 +41,11 @@ pub use run::{SERVICE, VERSION, run};
 pub use settings::{Settings, SourceSettings};
 
 use api::Desk;
-use instance::Instance;
-use lease::Lease;
-use source::{PollingSource, SourceError};
-use state::Shared;
-use takeover::Seat;
+use coordinator::Coordinator;
+use shard::Shard;
+use source::{PollingSource, Source as _, SourceError};
+use state::{Shards, Shared};
+use takeover::Seats;
 
 /// Every key of the configuration with its default, explained.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
@@ -51,7 +53,7 @@ pub const DEFAULTS: &str = include_str!("defaults.toml");
 /// The sources at work.
 #[derive(Debug)]
 pub struct Relay {
-    shared: Vec<Arc<Shared>>,
+    sources: Vec<Arc<Shards>>,
     desks: BTreeMap<String, Desk>,
     tasks: JoinSet<()>,
 }
@@ -73,70 +75,82 @@ impl Relay {
             kafka.set(name, value);
         }
         let mut relay = Self {
-            shared: Vec::new(),
+            sources: Vec::new(),
             desks: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
         for (name, source) in &settings.sources {
-            let woken = Arc::new(Notify::new());
-            // An order at a time; the next is refused meanwhile.
-            let (give, orders) = mpsc::channel(1);
-            let (table, poke) = (source.table(), Arc::new(Notify::new()));
-            let open = || PollingSource::new(source.url(), &table);
-            let shared = Arc::new(Shared::new(name));
-            let (cursors, observed) = watch::channel(None);
-            let instance = Instance {
-                name: name.clone(),
-                source: open()?,
-                seat: Seat::new(&kafka, &settings, name),
-                settings: Arc::clone(&settings),
-                shared: Arc::clone(&shared),
-                cursors,
-                shutdown: shutdown.clone(),
-                stop: shutdown.clone(),
-                poke: Arc::clone(&poke),
-                wake: Arc::clone(&woken),
-            };
-            relay.tasks.spawn(wake::listen(
-                name.clone(),
-                source.url().to_owned(),
-                woken,
-                shutdown.clone(),
-            ));
-            let lasts = Duration::from_secs(settings.lease_seconds);
-            let lease = Lease::new(name, open()?, Arc::clone(&shared), lasts);
-            let observer = open()?;
-            relay.tasks.spawn(instance.run(lease, orders));
-            relay.tasks.spawn(maintenance::maintain(
-                name.clone(),
-                open()?,
-                observed.clone(),
-                settings.upkeep(),
-                shutdown.clone(),
-            ));
-            relay.tasks.spawn(observer::observe(
-                name.clone(),
-                observer,
-                observed,
-                Arc::clone(&shared),
-                shutdown.clone(),
-            ));
-            let desk = Desk {
-                shared: Arc::clone(&shared),
-                database: Mutex::new(open()?),
-                poke,
-                orders: give,
-                seat: Seat::new(&kafka, &settings, name),
-            };
-            relay.desks.insert(name.clone(), desk);
-            relay.shared.push(shared);
+            relay.publish(name, source, &kafka, &settings, shutdown)?;
         }
         Ok(relay)
     }
 
-    /// What each source is doing.
-    pub fn shared(&self) -> &[Arc<Shared>] {
-        &self.shared
+    /// Sets one source to work: whoever publishes its shards, and whoever looks after it beside that.
+    fn publish(
+        &mut self,
+        name: &str,
+        configured: &SourceSettings,
+        kafka: &ClientConfig,
+        settings: &Arc<Settings>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), SourceError> {
+        let source = PollingSource::new(configured.url(), &configured.table())?;
+        let another = || source.another(Shard::ONLY);
+        let shards = Arc::new(Shards::new(name));
+        let seats = Seats::new(kafka, settings, name);
+        // An order at a time; the next is refused meanwhile.
+        let (give, orders) = mpsc::channel(1);
+        self.tasks.spawn(wake::listen(
+            name.to_owned(),
+            configured.url().to_owned(),
+            Arc::clone(&shards),
+            shutdown.clone(),
+        ));
+        self.tasks.spawn(maintenance::maintain(
+            name.to_owned(),
+            another(),
+            Arc::clone(&shards),
+            settings.upkeep(),
+            shutdown.clone(),
+        ));
+        self.tasks.spawn(observer::observe(
+            name.to_owned(),
+            another(),
+            Arc::clone(&shards),
+            shutdown.clone(),
+        ));
+        let coordinator = Coordinator::new(
+            name,
+            another(),
+            seats.clone(),
+            Arc::clone(settings),
+            Arc::clone(&shards),
+            shutdown.clone(),
+        );
+        self.tasks.spawn(coordinator.run(orders));
+        let desk = Desk {
+            shards: Arc::clone(&shards),
+            database: Mutex::new(source),
+            orders: give,
+            latest: watch::Sender::new(None),
+            seats,
+        };
+        self.desks.insert(name.to_owned(), desk);
+        self.sources.push(shards);
+        Ok(())
+    }
+
+    /// What each shard of each source is doing.
+    pub fn shared(&self) -> Vec<Arc<Shared>> {
+        self.sources
+            .iter()
+            .flat_map(|shards| shards.list())
+            .collect()
+    }
+
+    /// What is known of each source.
+    pub(crate) fn sources(&self) -> Vec<Arc<Shards>> {
+        self.sources.clone()
     }
 
     /// What operators reach the sources by; to be taken once.

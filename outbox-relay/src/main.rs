@@ -1,5 +1,7 @@
 //! Publishes the outbox rows of one or several databases to Kafka, exactly once.
 
+mod arena;
+
 use outbox_relay::{DEFAULTS, SERVICE, Settings, VERSION};
 use settings::{Cli, Command};
 
@@ -9,7 +11,10 @@ fn main() -> anyhow::Result<()> {
     let cli = Cli::parse_for(SERVICE, VERSION, ABOUT, DEFAULTS);
     let settings: Settings = cli.settings();
     match cli.command() {
-        Command::Serve => serve(settings),
+        Command::Serve => {
+            arena::use_one();
+            serve(settings)
+        }
         Command::Migrate => {
             println!(
                 "{SERVICE} has no tables of its own: each service migrates the database that it writes"

@@ -32,7 +32,11 @@ pub(crate) fn describe() {
     );
     metrics::describe_gauge!(
         "oncebox_relay_source_state",
-        "1 for the state that a source is in, 0 for the others."
+        "1 for the state that a shard of a source is in, 0 for the others."
+    );
+    metrics::describe_gauge!(
+        "oncebox_relay_shards",
+        "Shards that a source is divided into."
     );
     metrics::describe_counter!(
         "oncebox_relay_outages_total",
@@ -60,7 +64,7 @@ pub(crate) fn describe() {
     );
     metrics::describe_gauge!(
         "oncebox_relay_lease_held",
-        "1 while this relay has the source's lease."
+        "1 while this relay has the shard's lease."
     );
     metrics::describe_counter!(
         "oncebox_relay_lease_changes_total",

@@ -8,6 +8,8 @@ pub(crate) struct Pace {
     first: Duration,
     longest: Duration,
     next: Duration,
+    /// The part of a pause, from 0 to 1, that chance may take away.
+    jitter: f64,
 }
 
 impl Pace {
@@ -16,19 +18,24 @@ impl Pace {
             first,
             longest,
             next: first,
+            jitter: 0.0,
         }
     }
 
-    /// While database or broker is away.
+    /// While database or broker is away. Relays that lost it at the same moment do not come back at the same moment, and
+    /// two that oust each other do not go on in step.
     pub(crate) fn away() -> Self {
-        Self::new(Duration::from_millis(100), Duration::from_secs(5))
+        Self {
+            jitter: 0.5,
+            ..Self::new(Duration::from_millis(100), Duration::from_secs(5))
+        }
     }
 
     /// The pause to take now; the one after it is twice as long.
     pub(crate) fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.longest);
-        pause
+        pause.mul_f64(1.0 - self.jitter * rand::random::<f64>())
     }
 
     /// Begins with the shortest again.
@@ -94,5 +101,16 @@ mod tests {
         assert_eq!(taken, [2, 4, 5]);
         pace.reset();
         assert_eq!(pace.pause().as_millis(), 2);
+    }
+
+    #[test]
+    fn pauses_while_something_is_away_differ_by_up_to_a_half() {
+        let mut pace = Pace::away();
+        for full in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
+            let (pause, full) = (pace.pause(), Duration::from_millis(full));
+            assert!(full / 2 <= pause && pause <= full, "{pause:?} of {full:?}");
+        }
+        let firsts: std::collections::HashSet<_> = (0..8).map(|_| Pace::away().pause()).collect();
+        assert!(firsts.len() > 1);
     }
 }

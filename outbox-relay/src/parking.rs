@@ -40,8 +40,8 @@ impl Park {
     fn of(row: Row, why: Why) -> Self {
         Self {
             seq: row.seq,
-            topic: row.topic,
-            key: row.key,
+            topic: row.topic.to_string(),
+            key: row.key.map(Vec::from),
             why,
         }
     }
@@ -73,7 +73,7 @@ pub(crate) struct Split {
 }
 
 /// What the relay knows of the parked rows.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Parking {
     /// By topic, then key: how many rows wait.
     blocked: HashMap<String, HashMap<Vec<u8>, i64>>,
@@ -141,11 +141,11 @@ impl Parking {
     }
 
     fn blocks(&self, row: &Row) -> bool {
-        let keys = self.blocked.get(&row.topic);
+        let keys = self.blocked.get(&*row.topic);
         row.key
             .as_ref()
             .zip(keys)
-            .is_some_and(|(key, keys)| keys.contains_key(key))
+            .is_some_and(|(key, keys)| keys.contains_key(&key[..]))
     }
 
     /// The rows of a batch that the broker refused, to be parked: by the policy of their topic. Of one key the first is
@@ -230,9 +230,9 @@ mod tests {
             seq,
             event_id: Uuid::nil(),
             topic: "t".into(),
-            key: key.map(|key| key.as_bytes().to_vec()),
+            key: key.map(|key| key.to_owned().into()),
             payload: None,
-            headers: sqlx::types::Json(serde_json::from_str("{}").unwrap()),
+            headers: bytes::Bytes::from_static(b"{}"),
             not_before: None,
         }
     }

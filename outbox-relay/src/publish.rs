@@ -8,6 +8,7 @@ mod quiet;
 mod record;
 mod refusal;
 mod topics;
+mod turns;
 
 pub use journal::{Journal, JournalError};
 pub use outcome::{Lead, PublishError};

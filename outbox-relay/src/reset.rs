@@ -1,12 +1,7 @@
-//! An operator's order to put a source's cursor elsewhere, and how an instance carries it out.
+//! What an operator asks for who puts a source's cursor elsewhere.
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use utoipa::ToSchema;
-
-use crate::cursor::Cursor;
-use crate::instance::{End, Instance};
-use crate::source::{Source, SourceError};
 
 /// Where to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,57 +27,20 @@ impl Goal {
     }
 }
 
-/// What is asked for, by whom and why.
+/// Who wants something, and why; kept in the audit.
 #[derive(Debug, Clone)]
-pub struct Reset {
-    /// Where to.
-    pub goal: Goal,
+pub struct By {
     /// Who.
     pub actor: String,
     /// Why.
     pub reason: String,
 }
 
-/// A reset, and whom to answer.
-#[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) reset: Reset,
-    pub(crate) answer: oneshot::Sender<Result<Cursor, String>>,
-}
-
-impl<S: Source> Instance<S> {
-    /// Puts the cursor elsewhere. The database goes first and Kafka after it: between the two the old cursor still
-    /// decides, and the order can be given again.
-    pub(crate) async fn reset(&mut self, order: Order) {
-        let done = self.try_to_reset(&order.reset).await;
-        match &done {
-            Ok(cursor) => tracing::info!(
-                source = self.name,
-                goal = order.reset.goal.name(),
-                cursor = %cursor.settled,
-                "cursor set"
-            ),
-            Err(error) => tracing::warn!(source = self.name, error, "cursor not set"),
-        }
-        // Whoever asked may be gone.
-        let _ = order.answer.send(done);
-    }
-
-    async fn try_to_reset(&mut self, reset: &Reset) -> Result<Cursor, String> {
-        self.source.forget_identity();
-        let told = |error: SourceError| error.to_string();
-        let identity = self.source.identity().await.map_err(told)?;
-        let published = self.seat.last_cursor().await?;
-        if let Some(last) = published
-            && !last.released.is_empty()
-        {
-            self.source.released(&last.released).await.map_err(told)?;
-        }
-        let cursor = self.source.reset(&identity, reset).await.map_err(told)?;
-        match self.seat.put(cursor.clone()).await {
-            Ok(()) => Ok(cursor),
-            Err(End::Again(reason) | End::Stopped { reason, .. }) => Err(reason),
-            Err(End::Shutdown) => Err("the relay is stopping".into()),
-        }
-    }
+/// A cursor to be put elsewhere.
+#[derive(Debug, Clone)]
+pub struct Reset {
+    /// Where to.
+    pub goal: Goal,
+    /// By whom and why.
+    pub by: By,
 }

@@ -8,7 +8,7 @@ use http_kit::Server;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
-use crate::state::{Shared, State};
+use crate::state::{Shards, Shared, State};
 use crate::{Relay, api, metric};
 
 /// The name of the binary.
@@ -32,11 +32,11 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     let token = settings.token.clone();
     let mut relay = Relay::start(settings, &shutdown)
         .context("a source's address is not a PostgreSQL address")?;
-    let sources = relay.shared().to_vec();
+    let sources = relay.sources();
     let desks = Arc::new(relay.take_desks());
     let mut server = Server::new(SERVICE, VERSION, telemetry, api::routes(desks, &token));
     for source in sources {
-        let name = source.status().source;
+        let name = source.name().to_owned();
         // The name lives as long as the process; there is one for each configured source.
         server = server.check(Box::leak(name.into_boxed_str()), move || {
             let healthy = health(&source);
@@ -58,8 +58,15 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
 }
 
 /// A source that only a person can help, or that waits for something, is not ready.
-fn health(source: &Shared) -> Result<(), Unready> {
-    match source.status().state {
+fn health(source: &Shards) -> Result<(), Unready> {
+    source
+        .list()
+        .iter()
+        .try_for_each(|shard| shard_health(shard))
+}
+
+fn shard_health(shard: &Shared) -> Result<(), Unready> {
+    match shard.status().state {
         // A relay that stands by is as well as it can be.
         State::Running | State::Standby(_) => Ok(()),
         State::Starting => Err(Unready("taking over from a predecessor".into())),

@@ -115,11 +115,6 @@ impl Settings {
         format!("{}oncebox.relay.cursors", self.topic_prefix)
     }
 
-    /// The id under which the broker fences relays of one source. Shard 0 of 1: shards come with leases.
-    pub fn transactional_id(&self, source: &str) -> String {
-        format!("{}oncebox-relay.{source}.0", self.topic_prefix)
-    }
-
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             rows: i64::from(self.batch_rows.max(1)),

@@ -11,14 +11,16 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use polling::{
-    Choice, Decided, Decision, LeaseRow, ParkedRow, Parkings, PollingSource, Table, Tenant,
+    Choice, Decided, Decision, LeaseRow, Member, ParkedRow, Parkings, PollingSource, Roster, Table,
+    Tenant,
 };
 pub use row::Row;
 
-use crate::cursor::{Cursor, Identity};
+use crate::cursor::{Cursor, Identity, Snapshot};
 use crate::maintenance::Upkeep;
 pub use crate::parking::{Park, Parked, Why};
-use crate::reset::Reset;
+use crate::reset::{By, Reset};
+use crate::shard::{Layout, Shard};
 
 /// Rows in the order in which they are to be published, and the cursor that holds once they are.
 #[derive(Debug)]
@@ -91,6 +93,9 @@ pub enum SourceError {
         /// The last number that the sequence has given out.
         last: i64,
     },
+    /// The mark of a change is another's by now, or was cleared for want of a sign.
+    #[error("another relay has changed the source's layout meanwhile")]
+    ChangeLost,
     /// There is no copy of the cursor beside the outbox.
     #[error("there is no copy of the cursor beside the outbox to go on from; choose now or begin")]
     NoCopy,
@@ -116,15 +121,29 @@ impl SourceError {
     }
 }
 
-/// An outbox.
+/// A shard of an outbox.
 #[async_trait]
-pub trait Source: Send {
+pub trait Source: Send + Sync + Sized + 'static {
+    /// One more, for a shard of the same outbox, with a connection of its own that is made when it is first asked.
+    fn another(&self, shard: Shard) -> Self;
+
+    /// Goes on with that shard, over the same connection.
+    fn look_at(&mut self, shard: Shard);
+
     /// Which database this is. Once it has said so, it refuses to read any other.
     async fn identity(&mut self) -> Result<Identity, SourceError>;
 
-    /// The next rows after a cursor, within the limits. Reading changes nothing: asked again, it answers
-    /// with the same rows, or with these and later ones.
-    async fn read(&mut self, cursor: &Cursor, limits: Limits) -> Result<Batch, SourceError>;
+    /// The next rows after a cursor, within the limits, and only those that a snapshot sees where one is given. Reading
+    /// changes nothing: asked again, it answers with the same rows, or with these and later ones.
+    async fn read(
+        &mut self,
+        cursor: &Cursor,
+        limits: Limits,
+        until: Option<&Snapshot>,
+    ) -> Result<Batch, SourceError>;
+
+    /// What a transaction that begins now sees.
+    async fn snapshot(&mut self) -> Result<Snapshot, SourceError>;
 
     /// Rows after a cursor, counted up to a bound, and the age of the oldest in seconds.
     async fn backlog(&mut self, cursor: &Cursor) -> Result<Backlog, SourceError>;
@@ -132,19 +151,26 @@ pub trait Source: Send {
     /// Keeps a copy of the cursor beside the outbox, for lag figures and for dropping partitions.
     async fn keep_copy(&mut self, cursor: &Cursor) -> Result<(), SourceError>;
 
-    /// Makes partitions ahead, drops those whose rows the cursor has passed and whose day ended longer ago than the
+    /// Makes partitions ahead, drops those whose rows the settled snapshot sees and whose day ended longer ago than the
     /// retention, and forgets skipped rows in their time.
     async fn maintain(
         &mut self,
-        cursor: &Cursor,
+        settled: &Snapshot,
         upkeep: Upkeep,
     ) -> Result<Maintained, SourceError>;
 
     /// Accepts another database than before from now on.
     fn forget_identity(&mut self);
 
-    /// Makes the database ready for a cursor elsewhere, and returns that cursor.
-    async fn reset(&mut self, identity: &Identity, order: &Reset) -> Result<Cursor, SourceError>;
+    /// Makes the database ready for cursors elsewhere and begins a new layout with them, as many shards as before.
+    /// [`SourceError::ChangeLost`] without the mark of the change (first: its id, then the new layout's); nothing is changed
+    /// then.
+    async fn reset(
+        &mut self,
+        identity: &Identity,
+        order: &Reset,
+        change: (Uuid, Uuid),
+    ) -> Result<Vec<Cursor>, SourceError>;
 
     /// The copy of the cursor beside the outbox, and when it was written.
     async fn copied_cursor(&mut self) -> Result<Option<(Cursor, DateTime<Utc>)>, SourceError>;
@@ -181,21 +207,54 @@ pub trait Source: Send {
         first_pause: Duration,
     ) -> Result<(), SourceError>;
 
-    /// Who publishes this source now, if anybody ever did.
-    async fn lease(&mut self) -> Result<Option<LeaseRow>, SourceError>;
+    /// Who is at work on the source.
+    async fn roster(&mut self) -> Result<Roster, SourceError>;
 
-    /// Takes the lease when nobody else has it, or the one who has it is known to be `dead`; says whether it did.
-    async fn take_lease(
+    /// The same, renewing the leases of those shards, and saying that the tenant is there if it offers itself.
+    async fn beat(
         &mut self,
         tenant: &Tenant,
-        dead: Option<Uuid>,
-    ) -> Result<bool, SourceError>;
+        held: &[u16],
+        offers: bool,
+    ) -> Result<Roster, SourceError>;
 
-    /// Makes the lease last anew; false when another has it.
-    async fn renew_lease(&mut self, tenant: &Tenant) -> Result<bool, SourceError>;
+    /// Takes leases that nobody else has, or that somebody has who is known to be `dead`; returns which it got.
+    async fn take_leases(
+        &mut self,
+        tenant: &Tenant,
+        shards: &[u16],
+        dead: &[Uuid],
+    ) -> Result<Vec<u16>, SourceError>;
 
-    /// Gives the lease back before it expires.
-    async fn release_lease(&mut self, tenant: &Tenant) -> Result<(), SourceError>;
+    /// Gives leases back before they expire.
+    async fn give_back(&mut self, tenant: &Tenant, shards: &[u16]) -> Result<(), SourceError>;
+
+    /// Offers itself no longer.
+    async fn leave(&mut self, tenant: &Tenant) -> Result<(), SourceError>;
+
+    /// How the source is divided.
+    async fn layout(&mut self) -> Result<Layout, SourceError>;
+
+    /// Where the shard begins in that layout, if it says so.
+    async fn beginning(&mut self, layout: Uuid) -> Result<Option<Cursor>, SourceError>;
+
+    /// Marks the layout as being changed by the tenant; false when another is at it.
+    async fn mark(&mut self, change: Uuid, tenant: &Tenant) -> Result<bool, SourceError>;
+
+    /// Keeps the mark for some more seconds, if it still stands.
+    async fn keep_mark(&mut self, change: Uuid) -> Result<(), SourceError>;
+
+    /// Gives a change up.
+    async fn unmark(&mut self, change: Uuid) -> Result<(), SourceError>;
+
+    /// Begins a new layout with a shard for each of the cursors. [`SourceError::ChangeLost`] without the mark of the change
+    /// (first: its id, then the new layout's).
+    async fn divide(
+        &mut self,
+        change: (Uuid, Uuid),
+        beginnings: &[Cursor],
+        by: &By,
+    ) -> Result<(), SourceError>;
 }
 
 /// What of the parked rows may be published now, and when to look again.
@@ -237,6 +296,13 @@ pub struct Backlog {
 }
 
 impl Backlog {
+    /// Nothing, or nothing that is this relay's to know.
+    pub(crate) const NOTHING: Self = Self {
+        rows: 0,
+        oldest_seconds: 0.0,
+        oldest_open_transaction_seconds: 0.0,
+    };
+
     /// Counting stops here: a figure for a dashboard must not cost a scan of millions.
     pub const BOUND: i64 = 100_000;
 }

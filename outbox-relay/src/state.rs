@@ -1,11 +1,14 @@
 //! What a source is doing, for health, status and metrics.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use utoipa::ToSchema;
 
+use crate::cursor::Cursor;
+use crate::shard::{Layout, Shard};
 use crate::source::Parkings;
 
 /// What a source is doing now.
@@ -45,11 +48,15 @@ impl State {
     }
 }
 
-/// Figures of one source.
+/// Figures of one shard of a source.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Name in the configuration.
     pub source: String,
+    /// Which shard of the source; 0 where it is not divided.
+    pub shard: u16,
+    /// How many shards the source has.
+    pub shards: u16,
     /// What it is doing.
     #[serde(flatten)]
     pub state: State,
@@ -67,12 +74,79 @@ pub struct Status {
     pub cursor: Option<String>,
 }
 
-/// Shared by the instance that publishes and whoever asks.
+/// What is known of one shard: shared by the instance that publishes it and whoever asks.
 #[derive(Debug)]
 pub struct Shared {
     status: Mutex<Status>,
     /// When the state was last worth telling.
     told: Mutex<Instant>,
+    /// The cursor, while this relay publishes the shard.
+    place: Mutex<Option<Cursor>>,
+    /// An operator changed something about parked rows.
+    pub(crate) poke: Notify,
+    /// Something was written, or is about to be committed.
+    pub(crate) wake: Notify,
+}
+
+/// What is known of each shard of a source.
+#[derive(Debug)]
+pub struct Shards {
+    source: String,
+    list: Mutex<Vec<Arc<Shared>>>,
+}
+
+impl Shards {
+    /// One, until the database says otherwise.
+    pub(crate) fn new(source: &str) -> Self {
+        Self {
+            source: source.to_owned(),
+            list: Mutex::new(vec![Arc::new(Shared::new(source, Shard::ONLY))]),
+        }
+    }
+
+    /// The source's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.source
+    }
+
+    /// Each of them, in order.
+    pub fn list(&self) -> Vec<Arc<Shared>> {
+        self.lock().clone()
+    }
+
+    /// What is known of one; none when there are not that many.
+    pub(crate) fn get(&self, shard: u16) -> Option<Arc<Shared>> {
+        self.lock().get(usize::from(shard)).cloned()
+    }
+
+    /// Begins anew where the number of shards is another.
+    pub(crate) fn divide(&self, layout: &Layout) {
+        let mut list = self.lock();
+        if list.len() != usize::from(layout.shards) {
+            *list = layout
+                .shards()
+                .map(|shard| Arc::new(Shared::new(&self.source, shard)))
+                .collect();
+        }
+    }
+
+    /// Tells every instance that something was written.
+    pub(crate) fn wake(&self) {
+        for shared in self.list() {
+            shared.wake.notify_one();
+        }
+    }
+
+    /// Tells every instance that parked rows were changed.
+    pub(crate) fn poke(&self) {
+        for shared in self.list() {
+            shared.poke.notify_one();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Shared>>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An outage that goes on is told again after this.
@@ -90,10 +164,12 @@ pub(crate) enum Telling {
 }
 
 impl Shared {
-    pub(crate) fn new(source: &str) -> Self {
+    fn new(source: &str, shard: Shard) -> Self {
         Self {
             status: Mutex::new(Status {
                 source: source.to_owned(),
+                shard: shard.index(),
+                shards: shard.count(),
                 state: State::Starting,
                 published_rows: 0,
                 pending_rows: 0,
@@ -103,7 +179,27 @@ impl Shared {
                 cursor: None,
             }),
             told: Mutex::new(Instant::now()),
+            place: Mutex::new(None),
+            poke: Notify::new(),
+            wake: Notify::new(),
         }
+    }
+
+    /// The cursor; none while another relay has the shard.
+    pub(crate) fn place(&self) -> Option<Cursor> {
+        self.place
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn put_place(&self, cursor: Option<Cursor>) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
+    }
+
+    /// Which shard of its source.
+    pub(crate) fn shard(&self) -> u16 {
+        self.lock().shard
     }
 
     /// A copy of the figures.

@@ -1,4 +1,4 @@
-//! Taking a source over, and finding out who did when the broker refuses this relay.
+//! Taking a shard over, and finding out who did when the broker refuses this relay.
 //!
 //! Leases decide when to take over; the broker's fencing is what makes it safe, with or without them.
 
@@ -9,11 +9,55 @@ use uuid::Uuid;
 
 use crate::cursor::{Cursor, Identity};
 use crate::failpoint::{self, Point};
-use crate::instance::{End, FENCED};
+use crate::instance::{End, FENCED, publish};
 use crate::publish::{Journal, JournalError, PublishError, Publisher};
 use crate::settings::Settings;
+use crate::shard::Shard;
 
-/// What the broker knows a source by.
+/// What the broker knows the shards of a source by.
+#[derive(Debug, Clone)]
+pub(crate) struct Seats {
+    kafka: ClientConfig,
+    topic_prefix: String,
+    topic: String,
+    source: String,
+}
+
+impl Seats {
+    pub(crate) fn new(kafka: &ClientConfig, settings: &Settings, source: &str) -> Self {
+        Self {
+            kafka: kafka.clone(),
+            topic_prefix: settings.topic_prefix.clone(),
+            topic: settings.cursor_topic(),
+            source: source.to_owned(),
+        }
+    }
+
+    /// The seat of a shard. Those of an earlier layout are never taken again, so that nobody who still believes in it can
+    /// disturb the present one.
+    pub(crate) fn seat(&self, layout: Uuid, shard: Shard) -> Seat {
+        let (source, prefix, shard) = (&self.source, &self.topic_prefix, shard.index());
+        let (transactional_id, key) = if layout.is_nil() {
+            (
+                format!("{prefix}oncebox-relay.{source}.{shard}"),
+                format!("{source}/{shard}"),
+            )
+        } else {
+            (
+                format!("{prefix}oncebox-relay.{source}.{layout}.{shard}"),
+                format!("{source}/{layout}/{shard}"),
+            )
+        };
+        Seat {
+            kafka: self.kafka.clone(),
+            topic: self.topic.clone(),
+            transactional_id,
+            key,
+        }
+    }
+}
+
+/// What the broker knows a shard by.
 #[derive(Debug, Clone)]
 pub(crate) struct Seat {
     kafka: ClientConfig,
@@ -31,43 +75,56 @@ enum TakeOverError {
 }
 
 impl Seat {
-    pub(crate) fn new(kafka: &ClientConfig, settings: &Settings, source: &str) -> Self {
-        Self {
-            kafka: kafka.clone(),
-            transactional_id: settings.transactional_id(source),
-            topic: settings.cursor_topic(),
-            key: format!("{source}/0"),
+    /// Fences whoever published this shard before, and reads back what was committed. A shard that was never published
+    /// begins at its `beginning`.
+    pub(crate) async fn take(
+        &self,
+        identity: Identity,
+        beginning: Option<Cursor>,
+    ) -> Result<(Arc<Publisher>, Cursor), End> {
+        let (publisher, last) = self.fence().await?;
+        let taken = match last.or(beginning) {
+            None => Ok(Cursor::beginning(identity)),
+            Some(cursor) if cursor.identity == identity => Ok(cursor),
+            Some(cursor) => Err(End::wrong_database(&cursor.identity, &identity)),
+        };
+        match taken {
+            Ok(cursor) => Ok((publisher, cursor.claimed_by(Uuid::now_v7()))),
+            Err(end) => {
+                close(publisher).await;
+                Err(end)
+            }
         }
     }
 
-    /// Fences whoever published this source before, reads back what was committed, and claims the cursor.
-    pub(crate) async fn take(&self, identity: Identity) -> Result<(Arc<Publisher>, Cursor), End> {
-        let (seat, writer) = (self.clone(), Uuid::now_v7());
-        let taken = tokio::task::spawn_blocking(move || seat.take_blocking(&identity, writer));
-        match taken.await {
-            Ok(taken) => taken.map(|(publisher, cursor)| (Arc::new(publisher), cursor)),
+    async fn fence(&self) -> Result<(Arc<Publisher>, Option<Cursor>), End> {
+        let seat = self.clone();
+        let fenced = tokio::task::spawn_blocking(move || seat.fence_and_read()).await;
+        match fenced {
+            Ok(Ok((publisher, last))) => Ok((Arc::new(publisher), last)),
+            Ok(Err(TakeOverError::Journal(error @ JournalError::Unreadable { .. }))) => {
+                Err(End::Stopped {
+                    code: "relay.cursor_unreadable",
+                    reason: error.to_string(),
+                })
+            }
+            Ok(Err(error)) => Err(End::Again(error.to_string())),
             Err(panic) => Err(End::Again(panic.to_string())),
         }
     }
 
-    fn take_blocking(&self, identity: &Identity, writer: Uuid) -> Result<(Publisher, Cursor), End> {
-        let (publisher, last) = self.fence_and_read().map_err(|error| match error {
-            TakeOverError::Journal(error @ JournalError::Unreadable { .. }) => End::Stopped {
-                code: "relay.cursor_unreadable",
-                reason: error.to_string(),
-            },
-            error => End::Again(error.to_string()),
-        })?;
-        let cursor = match last {
-            None => Cursor::beginning(identity.clone()),
-            Some(cursor) if cursor.identity == *identity => cursor,
-            Some(cursor) => return Err(End::wrong_database(&cursor.identity, identity)),
-        };
-        let cursor = cursor.claimed_by(writer);
-        publisher
-            .publish(&[], &cursor)
-            .map_err(|error| End::Again(error.to_string()))?;
-        Ok((publisher, cursor))
+    /// Ends the tenure of whoever publishes this shard; what it said last, where that can be read.
+    pub(crate) async fn vacate(&self) -> Result<Option<(Arc<Publisher>, Cursor)>, String> {
+        match self.fence().await {
+            Ok((publisher, Some(last))) => Ok(Some((publisher, last))),
+            Ok((publisher, None)) => {
+                close(publisher).await;
+                Ok(None)
+            }
+            // It is about to be put elsewhere, which is the way out of this.
+            Err(End::Stopped { .. }) => Ok(None),
+            Err(end) => Err(end.reason()),
+        }
     }
 
     /// The last cursor in Kafka; none when there is none that can be read.
@@ -86,21 +143,6 @@ impl Seat {
         }
     }
 
-    /// Fences whoever publishes this source, and puts its cursor elsewhere.
-    pub(crate) async fn put(&self, cursor: Cursor) -> Result<(), End> {
-        let seat = self.clone();
-        let put = tokio::task::spawn_blocking(move || {
-            let publisher =
-                Publisher::take_over(&seat.kafka, &seat.transactional_id, &seat.topic, &seat.key)?;
-            publisher.publish(&[], &cursor.claimed_by(Uuid::now_v7()))
-        })
-        .await;
-        match put {
-            Ok(put) => put.map_err(|error| End::Again(error.to_string())),
-            Err(panic) => Err(End::Again(panic.to_string())),
-        }
-    }
-
     fn fence_and_read(&self) -> Result<(Publisher, Option<Cursor>), TakeOverError> {
         let journal = Journal::new(&self.kafka, &self.topic);
         journal.ensure_topic()?;
@@ -113,21 +155,49 @@ impl Seat {
 
     /// Why the broker refuses this tenure: another relay claimed the source, or the broker gave up a transaction that
     /// took too long (a frozen process, a network that was away) and this relay may come back.
-    ///
-    /// Of two relays that find themselves refused, only one can read the other's claim, and ends.
     pub(crate) async fn refused(&self, writer: Uuid, text: &str) -> End {
+        self.claimed_by_another(writer)
+            .await
+            .unwrap_or_else(|| End::Refused {
+                writer,
+                reason: format!("the transaction was given up: {text}"),
+            })
+    }
+
+    /// The end of a tenure whose shard another relay has claimed since. Not known is treated like none: to take over again
+    /// is safe, only not polite.
+    pub(crate) async fn claimed_by_another(&self, writer: Uuid) -> Option<End> {
         let seat = self.clone();
         let last = tokio::task::spawn_blocking(move || {
             Journal::new(&seat.kafka, &seat.topic).last(&seat.key)
         })
         .await;
         match last {
-            Ok(Ok(Some(cursor))) if cursor.writer != writer => End::Stopped {
+            Ok(Ok(Some(cursor))) if cursor.writer != writer => Some(End::Stopped {
                 code: FENCED,
-                reason: format!("another relay has taken this source over: {text}"),
-            },
-            // Not known is treated like the second: to take over again is safe, only not polite.
-            _ => End::Again(format!("the transaction was given up: {text}")),
+                reason: "another relay has taken this shard over".into(),
+            }),
+            _ => None,
         }
+    }
+}
+
+/// Closing a producer waits for its threads: not on a thread of the async runtime.
+pub(crate) async fn close(publisher: Arc<Publisher>) {
+    let closed = tokio::task::spawn_blocking(move || drop(publisher)).await;
+    if let Err(panic) = closed {
+        tracing::debug!(%panic, "closing the producer");
+    }
+}
+
+/// Writes to a cursor that is used no more which layout came after its own. Not needed for anything but to notice a
+/// database that was set back.
+pub(crate) async fn end(publisher: &Arc<Publisher>, cursor: Cursor, next: Uuid) {
+    let last = Cursor {
+        ended_by: Some(next),
+        ..cursor
+    };
+    if let Err(error) = publish(Arc::clone(publisher), Arc::default(), last).await {
+        tracing::debug!(%error, "the end of a layout is not in its cursor");
     }
 }

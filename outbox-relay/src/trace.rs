@@ -29,7 +29,7 @@ pub(crate) fn published(source: &str, rows: &[Row], took: Duration) {
             parent_span_id = writer.span_id(),
             span_id = writer.child().span_id(),
             event_id = %row.event_id,
-            topic = row.topic,
+            topic = &*row.topic,
             duration_ms = took.as_millis(),
             "event published"
         );
@@ -38,7 +38,7 @@ pub(crate) fn published(source: &str, rows: &[Row], took: Duration) {
 
 /// Where the row's writer was in a trace.
 fn writer(row: &Row) -> Option<TraceContext> {
-    let traced: Traced<'_> = serde_json::from_str(row.headers.get()).ok()?;
+    let traced: Traced<'_> = serde_json::from_slice(&row.headers).ok()?;
     traced.traceparent?.parse().ok()
 }
 
@@ -55,7 +55,7 @@ mod tests {
             topic: "t".into(),
             key: None,
             payload: None,
-            headers: sqlx::types::Json(serde_json::from_str(&headers).unwrap()),
+            headers: headers.into(),
             not_before: None,
         };
         let found = writer(&row(format!(

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use oncebox::outbox::WAKE_CHANNEL;
+
+use crate::state::Shards;
 
 /// Where listening fails (a pooler that does not let it through, a database that is away) it is tried again after this.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -17,12 +18,12 @@ const AGAIN: Duration = Duration::from_secs(15);
 pub(crate) async fn listen(
     name: String,
     url: String,
-    wake: Arc<Notify>,
+    shards: Arc<Shards>,
     shutdown: CancellationToken,
 ) {
     let listening = async {
         loop {
-            if let Err(error) = listen_once(&url, &wake).await {
+            if let Err(error) = listen_once(&url, &shards).await {
                 tracing::debug!(source = name, %error, "not listening, looks are regular");
             }
             tokio::time::sleep(AGAIN).await;
@@ -34,13 +35,13 @@ pub(crate) async fn listen(
     }
 }
 
-async fn listen_once(url: &str, wake: &Notify) -> Result<(), sqlx::Error> {
+async fn listen_once(url: &str, shards: &Shards) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect(url).await?;
     // A lost connection is an error here, not a silent new one every few milliseconds.
     listener.eager_reconnect(false);
     listener.listen(WAKE_CHANNEL).await?;
     while listener.try_recv().await?.is_some() {
-        wake.notify_one();
+        shards.wake();
     }
     Ok(())
 }

@@ -154,8 +154,9 @@ fn parks(point: Point) -> bool {
     matches!(point.role(), Role::Park | Role::Release)
 }
 
+/// Dividing a source has its own tests, in `shards.rs`.
 fn publishes(point: Point) -> bool {
-    !parks(point)
+    !parks(point) && point.role() != Role::Divide
 }
 
 async fn every_point<F: Future<Output = ()>>(
@@ -212,7 +213,7 @@ impl World {
         if let Some((point, action)) = failpoint {
             // In the middle of the work, where there is a middle.
             let hit = match point.role() {
-                Role::TakeOver | Role::Observer | Role::Park | Role::Release => 1,
+                Role::TakeOver | Role::Observer | Role::Park | Role::Release | Role::Divide => 1,
                 // After a second and a half: when it has taken over.
                 Role::Lease => 5,
                 Role::Batch => 3,

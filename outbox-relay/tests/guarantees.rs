@@ -277,14 +277,19 @@ async fn a_relay_refused_without_a_successor_goes_on() {
     let relay = bench.start();
     bench.insert_alone("k", "0").await;
     bench.records(1).await;
-    let id = bench.settings().transactional_id("bench");
-    tokio::task::spawn_blocking(move || fence(&id))
-        .await
-        .unwrap();
-    for number in 1..10 {
-        bench.insert_alone("k", &number.to_string()).await;
+    let id = format!("{}oncebox-relay.bench.0", bench.settings().topic_prefix);
+    let mut numbers = 1..;
+    // Its producers, which take turns.
+    let others = (2..=4).map(|number| format!("{id}.{number}"));
+    for id in [id.clone()].into_iter().chain(others) {
+        tokio::task::spawn_blocking(move || fence(&id))
+            .await
+            .unwrap();
+        for number in numbers.by_ref().take(10) {
+            bench.insert_alone("k", &number.to_string()).await;
+        }
     }
-    check_each_once_in_order(&bench.records(10).await, 10);
+    check_each_once_in_order(&bench.records(41).await, 41);
     relay.stop().await;
 }
 

@@ -254,14 +254,14 @@ impl Reader {
             bytes: rng.random_range(1..1000),
         };
         if rng.random_bool(0.2) {
-            self.source.read(&self.cursor, limits).await.unwrap();
+            self.source.read(&self.cursor, limits, None).await.unwrap();
         } else {
             self.read_and_publish(limits).await;
         }
     }
 
     async fn read_and_publish(&mut self, limits: Limits) {
-        let batch = self.source.read(&self.cursor, limits).await.unwrap();
+        let batch = self.source.read(&self.cursor, limits, None).await.unwrap();
         self.cursor = batch.next;
         if batch.rows.is_empty() {
             return;
@@ -269,7 +269,7 @@ impl Reader {
         // Rows and cursor together, as the Kafka transaction has them.
         self.committed = self.cursor.clone();
         for row in batch.rows {
-            let number = row.payload.unwrap().try_into().unwrap();
+            let number = row.payload.unwrap()[..].try_into().unwrap();
             self.published
                 .push((row.key.unwrap()[0], u64::from_be_bytes(number)));
         }

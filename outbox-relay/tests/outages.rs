@@ -68,20 +68,32 @@ impl World {
 
     /// Commits rows of one key, not through the proxy.
     async fn write(&self, rows: usize) {
+        self.write_with(rows, "'{}'").await;
+    }
+
+    /// Likewise, a kilobyte each that does not shrink to nothing.
+    async fn write_padded(&self, rows: usize) {
+        let padding = "(select string_agg(md5(n::text || p), '') from generate_series(1, 32) p)";
+        self.write_with(rows, &format!("jsonb_build_object('padding', {padding})"))
+            .await;
+    }
+
+    async fn write_with(&self, rows: usize, headers: &str) {
         let first = self
             .written
             .fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
-        sqlx::query(
-            "insert into oncebox.outbox (event_id, topic, key, payload)
-             select gen_random_uuid(), $1, 'k', convert_to(n::text, 'utf8')
-             from generate_series($2, $3) n order by n",
-        )
-        .bind(&self.topic)
-        .bind(i64::try_from(first).unwrap())
-        .bind(i64::try_from(first + rows).unwrap() - 1)
-        .execute(self.database.pool())
-        .await
-        .unwrap();
+        let insert = format!(
+            "insert into oncebox.outbox (event_id, topic, key, payload, headers)
+             select gen_random_uuid(), $1, 'k', convert_to(n::text, 'utf8'), {headers}
+             from generate_series($2, $3) n order by n"
+        );
+        sqlx::query(AssertSqlSafe(insert))
+            .bind(&self.topic)
+            .bind(i64::try_from(first).unwrap())
+            .bind(i64::try_from(first + rows).unwrap() - 1)
+            .execute(self.database.pool())
+            .await
+            .unwrap();
     }
 
     /// Waits until all that was written is there: once, in order.
@@ -127,10 +139,7 @@ impl World {
         self.write(50).await;
         mend(self).await;
         self.complete().await;
-        testkit::eventually("running", PATIENCE, async || {
-            (running.state() == "running").then_some(())
-        })
-        .await;
+        running.runs().await;
         running.stop().await;
     }
 }
@@ -151,6 +160,13 @@ impl Running {
             (status["state"] == "waiting").then(|| status["reason"].as_str().unwrap().to_owned())
         })
         .await
+    }
+
+    async fn runs(&self) {
+        testkit::eventually("running", PATIENCE, async || {
+            (self.state() == "running").then_some(())
+        })
+        .await;
     }
 
     async fn stop(self) {
@@ -325,4 +341,109 @@ async fn a_server_without_tls_is_told_from_one_that_is_away() {
         .map(|record| record.value)
         .collect();
     assert_eq!(distinct.len(), 5);
+}
+
+/// The server asks only this user for a password. It is mended where it is wrong, and that is enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told_without_being_shown_and_awaited() {
+    let world = World::new().await;
+    let user = format!("p_{}", world.prefix.trim_end_matches('.'));
+    let pool = world.database.pool();
+    let create = format!("create role {user} login superuser password 'right'");
+    sqlx::raw_sql(AssertSqlSafe(create))
+        .execute(pool)
+        .await
+        .unwrap();
+    let rules: String = sqlx::query_scalar("select pg_read_file(current_setting('hba_file'))")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    put_rules(pool, &format!("host all {user} all scram-sha-256\n{rules}")).await;
+
+    let mut settings = world.settings();
+    let url = settings.sources["outage"]
+        .url()
+        .replace("postgres@", &format!("{user}:not-yet-right@"));
+    settings.sources = BTreeMap::from([("outage".to_owned(), url.into())]);
+    let running = world.start(settings);
+    world.write(10).await;
+    let reason = running.waits().await;
+    let told = reason.contains("password") && reason.contains(&user);
+    assert!(told && !reason.contains("not-yet-right"), "{reason}");
+    let before = world.to_database.accepted();
+    tokio::time::sleep(OUTAGE).await;
+    let tried = world.to_database.accepted() - before;
+    assert!((1..60).contains(&tried), "{tried} attempts in {OUTAGE:?}");
+    let alter = format!("alter role {user} password 'not-yet-right'");
+    sqlx::raw_sql(AssertSqlSafe(alter))
+        .execute(pool)
+        .await
+        .unwrap();
+    world.complete().await;
+    running.stop().await;
+    put_rules(pool, &rules).await;
+    let drop = format!("drop owned by {user}; drop role {user}");
+    sqlx::raw_sql(AssertSqlSafe(drop))
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+/// Who may connect how, and that the server has taken it over.
+async fn put_rules(pool: &sqlx::PgPool, rules: &str) {
+    let file: String = sqlx::query_scalar("select current_setting('hba_file')")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    let lines = format!("select unnest(string_to_array($rules${rules}$rules$, e'\\n'))");
+    let put = format!("copy ({lines}) to '{file}'; select pg_reload_conf()");
+    let before: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select pg_conf_load_time()")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    sqlx::raw_sql(AssertSqlSafe(put))
+        .execute(pool)
+        .await
+        .unwrap();
+    testkit::eventually("the rules", PATIENCE, async || {
+        let loaded: chrono::DateTime<chrono::Utc> =
+            sqlx::query_scalar("select pg_conf_load_time()")
+                .fetch_one(pool)
+                .await
+                .unwrap();
+        (loaded > before).then_some(())
+    })
+    .await;
+}
+
+/// A broker that lets it produce little makes it slow; it neither gives up nor starts anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_makes_it_slow_and_nothing_else() {
+    const BYTES_PER_SECOND: f64 = 10_000.0;
+    let world = World::new().await;
+    let mut settings = world.settings();
+    let client = format!("{}relay", world.prefix);
+    settings
+        .kafka_properties
+        .insert("client.id".to_owned(), client.clone());
+    testkit::quota::limit_producing(&client, Some(BYTES_PER_SECOND)).await;
+    let running = world.start(settings);
+    world.write(10).await;
+    world.complete().await;
+    let (before, started) = (world.to_broker.accepted(), std::time::Instant::now());
+    for _ in 0..3 {
+        world.write_padded(100).await;
+    }
+    world.complete().await;
+    let throttled = started.elapsed();
+    assert!(throttled > Duration::from_secs(2), "{throttled:?}");
+    // The reader may have the last row before the relay has the answer to its commit.
+    running.runs().await;
+    let tried = world.to_broker.accepted() - before;
+    assert!(tried < 10, "{tried} new connections while it was slow");
+
+    testkit::quota::limit_producing(&client, None).await;
+    world.write_padded(100).await;
+    world.complete().await;
+    running.stop().await;
 }

@@ -121,7 +121,7 @@ async fn a_partition_with_an_unpublished_row_is_kept() {
     late.commit().await.unwrap();
     // The cursor knows the transaction as one that was running.
     let done = source
-        .maintain(&before, upkeep(Duration::ZERO))
+        .maintain(&before.settled, upkeep(Duration::ZERO))
         .await
         .unwrap();
     assert_eq!((done.dropped, done.busy), (vec![], false));
@@ -130,19 +130,22 @@ async fn a_partition_with_an_unpublished_row_is_kept() {
     fill(&mut connection, "t", 1, "2020-01-01 12:00:00+00").await;
     // And here as one that is younger than itself.
     let done = source
-        .maintain(&passed, upkeep(Duration::ZERO))
+        .maintain(&passed.settled, upkeep(Duration::ZERO))
         .await
         .unwrap();
     assert_eq!((done.dropped, done.busy), (vec![], false));
     let all = cursor_now(&database, &mut source).await;
     let decade = Duration::from_secs(20 * 365 * 24 * 3600);
-    let done = source.maintain(&all, upkeep(decade)).await.unwrap();
+    let done = source.maintain(&all.settled, upkeep(decade)).await.unwrap();
     assert_eq!(
         done.dropped,
         Vec::<String>::new(),
         "the retention is not over"
     );
-    let done = source.maintain(&all, upkeep(Duration::ZERO)).await.unwrap();
+    let done = source
+        .maintain(&all.settled, upkeep(Duration::ZERO))
+        .await
+        .unwrap();
     assert_eq!(done.dropped, [OLD]);
 }
 
@@ -171,7 +174,7 @@ async fn an_open_transaction_makes_the_drop_wait_its_turn_and_nobody_else() {
     });
     for _ in 0..20 {
         let done = source
-            .maintain(&cursor, upkeep(Duration::ZERO))
+            .maintain(&cursor.settled, upkeep(Duration::ZERO))
             .await
             .unwrap();
         assert_eq!((done.dropped, done.busy), (vec![], true));
@@ -185,7 +188,7 @@ async fn an_open_transaction_makes_the_drop_wait_its_turn_and_nobody_else() {
     );
     open.rollback().await.unwrap();
     let done = source
-        .maintain(&cursor, upkeep(Duration::ZERO))
+        .maintain(&cursor.settled, upkeep(Duration::ZERO))
         .await
         .unwrap();
     assert_eq!(done.dropped, [OLD]);
@@ -201,7 +204,7 @@ async fn without_partitions_rows_are_published_from_the_default_one_which_is_emp
     let mut source = PollingSource::new(database.url(), &Table::default()).unwrap();
     let nothing = Cursor::beginning(source.identity().await.unwrap());
     let done = source
-        .maintain(&nothing, upkeep(Duration::ZERO))
+        .maintain(&nothing.settled, upkeep(Duration::ZERO))
         .await
         .unwrap();
     assert_eq!((done.dropped, done.default_rows), (vec![], 100));

@@ -74,7 +74,8 @@ async fn every_metric_of_dashboard_and_alerts_is_one_that_a_relay_has() {
         PATIENCE,
         async || {
             let text = get(&address, "/metrics").await?;
-            let done = text.contains("oncebox_relay_published_rows_total{source=\"seen\"} 10")
+            let done = text
+                .contains("oncebox_relay_published_rows_total{source=\"seen\",shard=\"0\"} 10")
                 && text.contains("oncebox_relay_partitions{")
                 && text.contains("oncebox_relay_pending_rows{");
             done.then_some(text)
@@ -82,7 +83,9 @@ async fn every_metric_of_dashboard_and_alerts_is_one_that_a_relay_has() {
     )
     .await;
     assert!(
-        seen.contains("oncebox_relay_source_state{source=\"seen\",state=\"running\"} 1"),
+        seen.contains(
+            "oncebox_relay_source_state{source=\"seen\",shard=\"0\",state=\"running\"} 1"
+        ),
         "{seen}"
     );
     let present = metrics_in(&seen);

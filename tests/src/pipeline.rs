@@ -83,6 +83,12 @@ impl Pipeline {
                 ("ONCEBOX_TOPIC_PREFIX", prefix.clone()),
             ]
         };
+        // More dead letters at once than a healthy stream has.
+        let service = |database: &str| {
+            let mut settings = common(database);
+            settings.push(("ONCEBOX_FLOOD__FREE_SLOTS", "1000".to_owned()));
+            settings
+        };
         let guard = Guard::new();
         let provider = Service::new(
             &guard,
@@ -93,13 +99,13 @@ impl Pipeline {
                 logs.join("ledger.jsonl").display().to_string(),
             )],
         );
-        let mut order = common("order");
+        let mut order = service("order");
         order.extend(
             order_settings
                 .iter()
                 .map(|(key, value)| (*key, (*value).to_owned())),
         );
-        let mut payment = common("payment");
+        let mut payment = service("payment");
         payment.push(("ONCEBOX_PROVIDER_URL", provider.url()));
         let mut replayer = common("replayer");
         replayer.push(("ONCEBOX_TOKEN", TOKEN.to_owned()));
@@ -119,9 +125,9 @@ impl Pipeline {
         relay.extend(sources.iter().map(|(key, url)| (key.as_str(), url.clone())));
         Self {
             order: Service::new(&guard, "order", &logs, &order),
-            inventory: Service::new(&guard, "inventory", &logs, &common("inventory")),
+            inventory: Service::new(&guard, "inventory", &logs, &service("inventory")),
             payment: Service::new(&guard, "payment", &logs, &payment),
-            notification: Service::new(&guard, "notification", &logs, &common("notification")),
+            notification: Service::new(&guard, "notification", &logs, &service("notification")),
             relay: Service::new(&guard, "outbox-relay", &logs, &relay),
             replayer: Service::new(&guard, "dlq-replayer", &logs, &replayer),
             provider,

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::drain::{self, Drains};
 use super::fill::{self, Stream};
-use super::ground::Ground;
 use super::options::Plan;
-use super::program::{Program, free_port};
+use crate::ground::Ground;
+use crate::program::{Program, free_port};
 
 /// The first batches are not counted: caches fill, memory grows to its size.
 const WARM_UP: Duration = Duration::from_secs(2);

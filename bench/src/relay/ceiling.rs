@@ -12,10 +12,10 @@ use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 
 use super::fill::PAYLOAD_BYTES;
-use super::ground::Ground;
-use super::spread::Spread;
 use super::topic::blocking;
+use crate::ground::Ground;
 use crate::process;
+use crate::spread::Spread;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Rows that are kept in memory and produced again and again.

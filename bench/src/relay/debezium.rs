@@ -9,12 +9,12 @@ mod worker;
 
 use super::drain::{Drained, Drains, Watch};
 use super::fill::Stream;
-use super::ground::Ground;
 use super::kill::{self, Kills};
 use super::options::{Part, Plan};
-use super::program::Program;
 use super::report::Subject;
 use super::{idle, latency};
+use crate::ground::Ground;
+use crate::program::Program;
 use connector::Connector;
 use table::Table;
 use worker::Worker;
@@ -111,10 +111,9 @@ impl<'a> Bench<'a> {
                     insert: table::INSERT_ONE,
                     topic: self.stream.topic.clone(),
                 };
-                let (seconds, runs) = (plan.latency_seconds, plan.runs);
                 let name = mode.name();
                 subject.latency =
-                    latency::all_rates(ground, name, &path, &mut program, seconds, runs).await?;
+                    latency::all_rates(ground, name, &path, &mut program, plan).await?;
             }
             if let Some(without) = without {
                 let seconds = plan.idle_seconds;

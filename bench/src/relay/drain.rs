@@ -6,10 +6,10 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use super::fill::Stream;
-use super::ground::{Ground, Servers};
-use super::program::{Program, free_port};
-use super::spread::Spread;
 use super::topic::{First, Mark, Reader, blocking, census};
+use crate::ground::{Ground, Servers};
+use crate::program::{Program, free_port};
+use crate::spread::Spread;
 
 /// A drain that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -172,4 +172,23 @@ pub(crate) async fn relay(
         drained.push(figures);
     }
     Ok(Drains::of(&drained))
+}
+
+/// Drains it for so long, uncounted: a broker that has just been started compiles itself on the processors that the drain
+/// needs, and whoever came later would meet a faster one.
+pub(crate) async fn warm(
+    ground: &Ground,
+    url: &str,
+    stream: &Stream,
+    rows: u64,
+    time: Duration,
+) -> anyhow::Result<()> {
+    let (started, mut times) = (Instant::now(), 0);
+    while started.elapsed() < time {
+        let what = "warming, uncounted: drain";
+        times += 1;
+        let cursors = format!("warming{times}.");
+        relay(ground, what, &cursors, url, stream, (rows, 1)).await?;
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::ground::Ground;
+use crate::ground::Ground;
 
 /// Bytes of a payload.
 pub(crate) const PAYLOAD_BYTES: u64 = 400;

@@ -1,25 +1,9 @@
 //! The goals, each beside what was measured. What was not measured is not judged.
 
-use serde::Serialize;
-
 use super::drain::Drains;
 use super::report::{Report, Subject};
-use super::spread::number;
-
-/// A goal and how it came out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Goal {
-    pub(crate) name: String,
-    pub(crate) wanted: String,
-    pub(crate) measured: String,
-    pub(crate) met: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
-}
+use crate::goals::{Bound, Goal, goal};
+use crate::spread::number;
 
 /// Every goal that the report can tell about.
 pub(crate) fn judge(report: &Report) -> Vec<Goal> {
@@ -128,44 +112,9 @@ fn unchanged(what: &str, rate: [f64; 2], memory: [f64; 2], goals: &mut Vec<Goal>
     ));
 }
 
-fn goal(name: &str, bound: Bound, measured: f64, unit: &str) -> Goal {
-    let (sign, limit, met) = match bound {
-        Bound::AtLeast(limit) => (">=", limit, measured >= limit),
-        Bound::AtMost(limit) => ("<=", limit, measured <= limit),
-    };
-    let digits = if measured.abs() < 10.0 && measured.fract() != 0.0 {
-        2
-    } else if measured.abs() < 100.0 && measured.fract() != 0.0 {
-        1
-    } else {
-        0
-    };
-    Goal {
-        name: name.to_owned(),
-        wanted: format!("{sign} {limit} {unit}").trim_end().to_owned(),
-        measured: format!("{} {unit}", number(measured, digits))
-            .trim_end()
-            .to_owned(),
-        met,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_goal_is_met_on_its_own_side_of_the_limit() {
-        let low = goal("p50", Bound::AtMost(5.0), 4.321, "ms");
-        assert_eq!(
-            (low.met, low.wanted.as_str(), low.measured.as_str()),
-            (true, "<= 5 ms", "4.32 ms")
-        );
-        assert!(!goal("p50", Bound::AtMost(5.0), 5.01, "ms").met);
-        assert!(goal("ratio", Bound::AtLeast(4.0), 4.0, "x").met);
-        assert!(!goal("ratio", Bound::AtLeast(4.0), f64::NAN, "x").met);
-        assert_eq!(goal("twice", Bound::AtMost(0.0), 0.0, "").measured, "0");
-    }
 
     #[test]
     fn a_burden_is_compared_with_the_normal_run() {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::ground::{Ground, Servers};
-use super::program::{Program, free_port};
+use crate::ground::{Ground, Servers};
+use crate::program::{Program, free_port};
 
 /// Databases that an idle relay looks after.
 pub(crate) const DATABASES: usize = 4;

@@ -7,10 +7,10 @@ use anyhow::ensure;
 use serde::Serialize;
 
 use super::fill::Stream;
-use super::ground::Ground;
-use super::program::{Program, free_port};
-use super::spread::Spread;
 use super::topic::{Ends, Mark, Reader, blocking, census};
+use crate::ground::Ground;
+use crate::program::{Program, free_port};
+use crate::spread::Spread;
 
 const PATIENCE: Duration = Duration::from_secs(1800);
 /// The share of rows that are out when it is killed.

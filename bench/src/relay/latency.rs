@@ -14,18 +14,17 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::fill::KEYS;
-use super::ground::Ground;
-use super::program::Program;
-use super::spread::Spread;
+use super::options::Plan;
 use super::topic::{Mark, Reader, blocking};
 use crate::figures::Latency;
+use crate::ground::Ground;
+use crate::program::Program;
+use crate::spread::Spread;
 
 /// Rates that are measured, a second.
 pub(crate) const RATES: [u64; 2] = [200, 1000];
 /// Not counted, at the beginning.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Not counted either, after a program has started.
-const SETTLING: Duration = Duration::from_secs(3);
 /// Connections that take turns, so that one slow commit does not keep the next from its time.
 const WRITERS: u64 = 16;
 /// Events that have not come so long after the last commit never will.
@@ -69,11 +68,7 @@ pub(crate) struct Path {
 }
 
 /// The relay, at each rate.
-pub(crate) async fn relay(
-    ground: &Ground,
-    seconds: u64,
-    runs: usize,
-) -> anyhow::Result<Vec<AtRate>> {
+pub(crate) async fn relay(ground: &Ground, plan: &Plan) -> anyhow::Result<Vec<AtRate>> {
     let (url, pool) = ground.database("latency").await?;
     pool.close().await;
     let path = Path {
@@ -81,11 +76,11 @@ pub(crate) async fn relay(
         url,
         insert: INTO_OUTBOX,
     };
-    let port = super::program::free_port()?;
+    let port = crate::program::free_port()?;
     let sources = [("bench".to_owned(), path.url.clone())];
     let mut relay = Program::relay(ground, "latency", &sources, port)?;
     relay.during(super::idle::ready(port)).await?;
-    let measured = all_rates(ground, "relay", &path, &mut relay, seconds, runs).await?;
+    let measured = all_rates(ground, "relay", &path, &mut relay, plan).await?;
     relay.kill().await?;
     Ok(measured)
 }
@@ -96,17 +91,20 @@ pub(crate) async fn all_rates(
     label: &str,
     path: &Path,
     program: &mut Program,
-    seconds: u64,
-    runs: usize,
+    plan: &Plan,
 ) -> anyhow::Result<Vec<AtRate>> {
-    // Says that it runs before it has caught up, or is compiled: its first events are not what it does in the long run.
-    let settling = once(ground, path, RATES[0], SETTLING);
-    program.during(settling).await?;
+    // Says that it runs before it has caught up; and a broker and a worker that are not compiled yet are busy with that, on
+    // the same processors. Neither is what they do in the long run.
+    let warming = Duration::from_secs(plan.warming_seconds);
+    program
+        .during(once(ground, path, RATES[1], warming))
+        .await?;
+    let lasts = Duration::from_secs(plan.latency_seconds);
     let mut rates = Vec::new();
     for per_second in RATES {
         let mut measured = Vec::new();
-        for run in 1..=runs {
-            let once = once(ground, path, per_second, Duration::from_secs(seconds));
+        for run in 1..=plan.runs {
+            let once = once(ground, path, per_second, lasts);
             let once = program.during(once).await?;
             ground.say(&format!(
                 "{label}, {per_second}/s, {run}: p50 {} ms, p99 {} ms, max {} ms",

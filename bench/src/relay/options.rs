@@ -15,6 +15,9 @@ pub(crate) struct Options {
     /// Seconds for which latency is measured at each rate, after two of warming up [default: 20]
     #[arg(long)]
     latency_seconds: Option<u64>,
+    /// Seconds before drains, and at 1,000/s before latency is measured, so that broker and peer are compiled [default: 60]
+    #[arg(long)]
+    warming_seconds: Option<u64>,
     /// Seconds for which an idle relay is watched [default: 30]
     #[arg(long)]
     idle_seconds: Option<u64>,
@@ -73,6 +76,7 @@ pub(crate) struct Plan {
     pub(crate) rows: u64,
     pub(crate) runs: usize,
     pub(crate) latency_seconds: u64,
+    pub(crate) warming_seconds: u64,
     pub(crate) idle_seconds: u64,
     pub(crate) rows_per_transaction: u64,
     pub(crate) parts: Vec<Part>,
@@ -89,6 +93,7 @@ impl Options {
             rows: rows.max(1000),
             runs: self.runs.unwrap_or(if self.quick { 1 } else { 3 }).max(1),
             latency_seconds: self.latency_seconds.unwrap_or(usual(20, 5)).max(1),
+            warming_seconds: self.warming_seconds.unwrap_or(usual(60, 3)).max(1),
             idle_seconds: self.idle_seconds.unwrap_or(usual(30, 5)).max(1),
             rows_per_transaction: self.rows_per_transaction.clamp(1, 10_000),
             parts: if self.only.is_empty() {

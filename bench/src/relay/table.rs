@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use super::drain::Drains;
 use super::fill::{KEYS, PAYLOAD_BYTES};
-use super::ground::PARTITIONS;
 use super::latency::AtRate;
 use super::ratio;
 use super::report::{Report, Subject};
-use super::spread::{Spread, number};
+use crate::ground::PARTITIONS;
+use crate::spread::{Spread, number};
 
 /// All tables as text.
 pub(crate) fn show(report: &Report) -> String {

@@ -11,7 +11,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use uuid::Uuid;
 
-use super::ground::PARTITIONS;
+use crate::ground::PARTITIONS;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// After the last event was seen, others may still be on their way to other partitions, where nothing ties them together.

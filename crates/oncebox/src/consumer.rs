@@ -8,22 +8,36 @@
 //! What is kept when something fails: a transient failure is tried again at once, then parked with everything of
 //! its key while all other keys go on (see [`crate::parking`]), and dead-lettered after its last attempt; a permanent
 //! one and poison are dead-lettered at once; while something that every record needs is away (database, registry, a
-//! dependency that the handler reports) the partition waits and nothing is counted.
+//! dependency that the handler reports, or one whose absence shows in too many failures: see [`crate::flood`]) the
+//! partition waits and nothing is counted.
+//!
+//! What of this can be loosened and tightened: a handler declares event types [order-free](BatchHandler::order_free), whose
+//! records are handled beside the others, several at once; and a consumer demands each key's [sequence](crate::sequence),
+//! so that records which the topic has out of order are handled in order.
 //!
 //! Two work for each partition: one takes records from the topic, the other tries parked ones again. Each transaction
 //! of either checks that the partition is still owned (see [`ConsumerError::Superseded`]).
 
 mod batch;
+mod bell;
 mod buffer;
 mod drain;
+mod flood_guard;
+mod free;
 mod group;
 mod happening;
 mod health;
+mod intake;
+mod noting;
+mod order;
 mod partition;
 mod poll;
+mod prefix;
 mod settings;
 mod tenure;
+mod trace;
 mod transaction;
+mod upkeep;
 mod waiting;
 mod worker;
 
@@ -42,6 +56,8 @@ use crate::codec::Codec;
 use crate::handler::BatchHandler;
 use crate::kafka;
 use crate::outbox::Outbox;
+use bell::Bell;
+use buffer::Share;
 use group::Group;
 use worker::Handling;
 
@@ -118,6 +134,7 @@ impl<H: BatchHandler> Consumer<H> {
                 version: version.to_owned(),
                 handler,
                 health: health.clone(),
+                woken: tokio::sync::watch::Sender::new(0),
             }),
             health,
         }
@@ -139,11 +156,18 @@ impl<H: BatchHandler> Consumer<H> {
         let stop = shutdown.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
         let settings = &self.handling.settings;
+        let upkeep = upkeep::run(
+            self.handling.pool.clone(),
+            settings.group.clone(),
+            settings.inbox_retention,
+            stop.clone(),
+        );
+        let bell = Arc::new(Bell::default());
         let group = Group::new(
             settings.group.clone(),
             self.health.clone(),
             stop,
-            (settings.batch_max_records, settings.batch_max_bytes),
+            Share::new(settings.buffer_max_bytes, Arc::clone(&bell)),
             settings.shutdown_deadline,
             worker::starter(Arc::clone(&self.handling)),
         );
@@ -157,11 +181,12 @@ impl<H: BatchHandler> Consumer<H> {
             .name(format!("poll-{}", settings.group))
             .spawn(move || {
                 // Fails only when nobody waits any more.
-                let _ = ended.send(poll::run(consumer));
+                let _ = ended.send(poll::run(consumer, &bell));
             })
             .map_err(|error| ConsumerError::Thread(error.to_string()))?;
         tracing::info!(group = settings.group, topics = ?subscription, "consumer started");
         self.health.set_running(true);
+        tokio::spawn(upkeep);
         let result = end
             .await
             .unwrap_or_else(|_| Err(ConsumerError::Thread("it panicked".into())));
@@ -189,8 +214,15 @@ fn client_config(settings: &ConsumerSettings) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         // A group without offsets begins at the beginning: a service that comes late misses nothing.
         .set("auto.offset.reset", "earliest")
-        // Pausing a partition throws its prefetched records away, so little is prefetched.
-        .set("queued.max.messages.kbytes", "2048")
+        // Of each partition, beside what its buffer holds; with the answer that is on its way, twice as much and more, since
+        // records come compressed and in whole batches.
+        .set("queued.max.messages.kbytes", "96")
+        .set("fetch.message.max.bytes", "49152")
+        // And fetched again as soon as there is room: the default is to wait for a second.
+        .set("fetch.queue.backoff.ms", "2")
+        // One request at a time is under way to a broker. While the busy partitions have enough, it asks for the idle ones
+        // alone, and the busy ones wait until it is answered: by default for half a second.
+        .set("fetch.wait.max.ms", "40")
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "3000")
         .set("statistics.interval.ms", "5000")

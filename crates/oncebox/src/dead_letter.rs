@@ -41,6 +41,8 @@ pub mod names {
     pub const REPLAY_OF: &str = "oncebox-replay-of";
     /// On a replay: how often the event was replayed.
     pub const REPLAY_COUNT: &str = "oncebox-replay-count";
+    /// On a replay: `true` where it is to be handled even if the inbox may have forgotten that it was handled already.
+    pub const REPLAY_FORCED: &str = "oncebox-replay-forced";
 }
 
 /// The dead-letter topic of a group that reads `topic`: one group's failure is no other group's business.

@@ -190,7 +190,8 @@ impl Classify for crate::DecodeError {
 pub enum BatchFailure {
     /// Which record is to blame is not known: the batch is taken apart.
     Whole(Failure),
-    /// These records, by their index in the batch, are to blame; the others go through.
+    /// These records, by their index in the batch, are to blame, each in its own way; the others go through in one
+    /// further transaction, unless [`stops_at_failure`](crate::BatchHandler::stops_at_failure).
     Records(Vec<(usize, Failure)>),
 }
 

@@ -14,7 +14,49 @@ use crate::record::Delivery;
 /// Handles the fresh records of one partition, in order, in one database transaction.
 ///
 /// The transaction also holds the inbox rows of these records and the events that they lead to, so effects happen
-/// once for each event id (guarantee G5). When it fails, everything is rolled back and the batch is taken apart.
+/// once for each event id (guarantee G5). When it fails, everything is rolled back, and what happens next depends on what
+/// the handler knows:
+///
+/// - [`BatchFailure::Records`]: which records failed, and how. Each is retried, parked or dead-lettered by its own class, and
+///   the others are handled again, together, in one further transaction. Records behind a failed one of the same key
+///   wait for it. Costs one more call of the handler, however many records failed.
+/// - [`BatchFailure::Whole`]: that something failed. The batch is halved until the record is found, about log2(records) calls;
+///   with the class [`Outage`](crate::ErrorClass::Outage) it is nobody's fault, and one record at a time probes.
+///
+/// ```
+/// use oncebox::{BatchFailure, BatchHandler, Delivery, ErrorClass, Failure, Raw};
+///
+/// const NO_ACCOUNT: &str = "book.no_account";
+///
+/// struct Book;
+///
+/// #[async_trait::async_trait]
+/// impl BatchHandler for Book {
+///     type Message = Raw;
+///
+///     async fn handle(
+///         &self,
+///         tx: &mut sqlx::PgConnection,
+///         batch: &[Delivery<Raw>],
+///     ) -> Result<(), BatchFailure> {
+///         let refused = batch.iter().enumerate().filter(|(_, delivery)| delivery.record.key.is_none());
+///         let refused: Vec<_> = refused
+///             .map(|(index, _)| {
+///                 (index, Failure::new(ErrorClass::Permanent, NO_ACCOUNT, "the record names no account"))
+///             })
+///             .collect();
+///         if !refused.is_empty() {
+///             return Err(BatchFailure::Records(refused));
+///         }
+///         let accounts: Vec<&[u8]> = batch.iter().filter_map(|delivery| delivery.record.key.as_deref()).collect();
+///         sqlx::query("insert into bookings (account) select unnest($1::bytea[])")
+///             .bind(accounts)
+///             .execute(tx)
+///             .await?;
+///         Ok(())
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait BatchHandler: Send + Sync + 'static {
     /// What the records decode to.
@@ -42,6 +84,38 @@ pub trait BatchHandler: Send + Sync + 'static {
         batch: &[Delivery<Self::Message>],
     ) -> Result<(), BatchFailure>;
 
+    /// Whether records with this message need no order; they do. Decide by the event type.
+    ///
+    /// Such a record goes its own way: it comes to [`BatchHandler::prepare`] and [`BatchHandler::handle`] as a batch of one,
+    /// in a transaction of its own, beside the rest of its batch and up to
+    /// [`order_free_at_once`](crate::ConsumerSettings::order_free_at_once) others of its partition. So one that is slow holds
+    /// up none, of whatever key, until as many are slow at once. When it fails it is parked or dead-lettered alone, and its
+    /// key goes on; from the parking it is tried in turn with the partition's parked keys. Everything else stays as it is: effects happen once for each event id, and the offset follows when all
+    /// records before it are finished.
+    ///
+    /// It pays where handling is slow, such as a call of another system. Where it is quick, a batch in one transaction is
+    /// quicker than many transactions at once.
+    fn order_free(&self, message: &Self::Message) -> bool {
+        let _ = message;
+        false
+    }
+
+    /// Whether [`BatchHandler::prepare`] does anything; true. A handler that prepares nothing may say false, which saves a
+    /// query for each batch: events that are finished already are then found by the transaction alone. One that does prepare must
+    /// not: it would be called for them.
+    fn prepares(&self) -> bool {
+        true
+    }
+
+    /// Whether a failure that names records says nothing of those behind them, because the handler stopped there.
+    ///
+    /// A handler that looks at the whole batch (the default) names all that it finds with [`BatchFailure::Records`], and the
+    /// others go through together in one further transaction. One that goes from record to record and stops at the first that
+    /// fails loses less when those before it are committed first: it says `true` here.
+    fn stops_at_failure(&self) -> bool {
+        false
+    }
+
     /// How long one call with that many records may take before it is cut and counted as a transient failure;
     /// `timeout` is the consumer's setting.
     fn time_limit(&self, timeout: Duration, records: usize) -> Duration {
@@ -63,6 +137,17 @@ pub trait Handler: Send + Sync + 'static {
     async fn prepare(&self, delivery: &Delivery<Self::Message>) -> Result<(), Failure> {
         let _ = delivery;
         Ok(())
+    }
+
+    /// As [`BatchHandler::prepares`].
+    fn prepares(&self) -> bool {
+        true
+    }
+
+    /// As [`BatchHandler::order_free`].
+    fn order_free(&self, message: &Self::Message) -> bool {
+        let _ = message;
+        false
     }
 
     /// The effects of one record, in the caller's transaction: neither commit nor roll back.
@@ -106,6 +191,18 @@ impl<H: Handler> BatchHandler for Each<H> {
                 .map_err(|failure| to_blame(index, failure))?;
         }
         Ok(())
+    }
+
+    fn prepares(&self) -> bool {
+        self.0.prepares()
+    }
+
+    fn order_free(&self, message: &Self::Message) -> bool {
+        self.0.order_free(message)
+    }
+
+    fn stops_at_failure(&self) -> bool {
+        true
     }
 
     fn time_limit(&self, timeout: Duration, records: usize) -> Duration {

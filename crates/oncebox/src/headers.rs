@@ -4,15 +4,20 @@
 //! a string is its UTF-8 bytes, `null` is a header without a value, `{"base64": "..."}` is any other bytes,
 //! and an array holds the values of a name that occurs several times, in order.
 
+mod name;
+
 use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+
+use name::Name;
 
 /// Names of the headers that this kit writes and reads.
 pub mod names {
@@ -40,11 +45,19 @@ pub mod names {
     pub const CAUSATION_ID: &str = "oncebox-causation-id";
     /// Position of the event in its aggregate's stream.
     pub const SEQUENCE: &str = "oncebox-sequence";
+    /// On a delayed event: the time before which it was not to be published, RFC 3339.
+    pub const NOT_BEFORE: &str = "oncebox-not-before";
 }
+
+/// Memory of a header beside its name and value.
+pub(crate) const ENTRY_BYTES: usize = size_of::<(Name, Option<Bytes>)>();
+
+/// What the values of a record's headers usually take together.
+const VALUES: usize = 512;
 
 /// An ordered list of headers; names may repeat, values are bytes or absent, as in Kafka.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, Option<Vec<u8>>)>);
+pub struct Headers(Vec<(Name, Option<Bytes>)>);
 
 /// Headers of an outbox row that are not in the documented shape.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -66,12 +79,14 @@ impl Headers {
 
     /// Adds a header after the others, keeping earlier ones of the same name.
     pub fn push(&mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) {
-        self.0.push((name.into(), Some(value.into())));
+        let value: Vec<u8> = value.into();
+        self.push_raw(name, Some(value));
     }
 
     /// Adds a header that may have no value.
     pub fn push_raw(&mut self, name: impl Into<String>, value: Option<Vec<u8>>) {
-        self.0.push((name.into(), value));
+        self.0
+            .push((Name::from(name.into()), value.map(Bytes::from)));
     }
 
     /// Sets a header: every earlier one of that name goes.
@@ -82,12 +97,12 @@ impl Headers {
 
     /// Removes every header of that name.
     pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(present, _)| present != name);
+        self.0.retain(|(present, _)| present.as_str() != name);
     }
 
     /// Keeps the headers whose name satisfies `keep`.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
-        self.0.retain(|(name, _)| keep(name));
+        self.0.retain(|(name, _)| keep(name.as_str()));
     }
 
     /// The last value of that name: in Kafka a later header overrides an earlier one.
@@ -95,7 +110,7 @@ impl Headers {
         self.0
             .iter()
             .rev()
-            .find(|(present, _)| present == name)
+            .find(|(present, _)| present.as_str() == name)
             .and_then(|(_, value)| value.as_deref())
     }
 
@@ -126,7 +141,7 @@ impl Headers {
     pub fn size_bytes(&self) -> usize {
         self.0
             .iter()
-            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len))
+            .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, Bytes::len))
             .sum()
     }
 
@@ -134,7 +149,7 @@ impl Headers {
     /// different names it is not, since a JSON object has none.
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();
-        for (name, value) in &self.0 {
+        for (name, value) in self.iter() {
             let value = match value {
                 None => Value::Null,
                 Some(bytes) => match std::str::from_utf8(bytes) {
@@ -145,7 +160,7 @@ impl Headers {
             };
             match object.get_mut(name) {
                 None => {
-                    object.insert(name.clone(), value);
+                    object.insert(name.to_owned(), value);
                 }
                 Some(Value::Array(values)) => values.push(value),
                 Some(single) => *single = Value::Array(vec![single.take(), value]),
@@ -168,10 +183,10 @@ impl Headers {
             match value {
                 Value::Array(values) => {
                     for value in values {
-                        headers.0.push((name.clone(), single_value(name, value)?));
+                        headers.push_raw(name, single_value(name, value)?);
                     }
                 }
-                value => headers.0.push((name.clone(), single_value(name, value)?)),
+                value => headers.push_raw(name, single_value(name, value)?),
             }
         }
         Ok(headers)
@@ -182,24 +197,32 @@ impl Headers {
         let Some(headers) = message.headers() else {
             return Self::default();
         };
+        // All values share one piece of memory: a consumer holds thousands of records.
+        let mut values = Vec::with_capacity(VALUES);
+        let mut entries = Vec::with_capacity(headers.count());
+        for header in headers.iter() {
+            let begin = values.len();
+            let value = header.value.map(|value| {
+                values.extend_from_slice(value);
+                begin..values.len()
+            });
+            entries.push((Name::from(header.key), value));
+        }
+        values.shrink_to_fit();
+        let values = Bytes::from(values);
+        let entries = entries.into_iter();
         Self(
-            headers
-                .iter()
-                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+            entries
+                .map(|(name, value)| (name, value.map(|range| values.slice(range))))
                 .collect(),
         )
     }
 
     /// The headers as a producer takes them.
     pub fn to_kafka(&self) -> OwnedHeaders {
-        self.0.iter().fold(
+        self.iter().fold(
             OwnedHeaders::new_with_capacity(self.0.len()),
-            |headers, (key, value)| {
-                headers.insert(Header {
-                    key,
-                    value: value.as_deref(),
-                })
-            },
+            |headers, (key, value)| headers.insert(Header { key, value }),
         )
     }
 }
@@ -339,7 +362,10 @@ mod tests {
                 .iter()
                 .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
                 .collect();
-            let mut long: Vec<_> = long.0;
+            let mut long: Vec<_> = long
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)))
+                .collect();
             short.sort();
             long.sort();
             assert_eq!(short, long, "{text}");

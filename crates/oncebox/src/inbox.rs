@@ -3,6 +3,9 @@
 //! A row is `processed` or `dead`. A redelivered record finds its row and is left alone. Only a record from the
 //! group's replay topic may turn `dead` into `processed`, once.
 
+pub(crate) mod expiry;
+pub(crate) mod positions;
+
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -100,4 +103,21 @@ pub(crate) async fn mark_dead(
     .fetch_all(tx)
     .await?;
     Ok(rows.into_iter().collect())
+}
+
+/// Notes that these were dead-lettered because nothing is known of them: their dead rows prove nothing.
+pub(crate) async fn mark_refused(
+    tx: &mut PgConnection,
+    consumer: &str,
+    ids: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into oncebox.inbox_refused (consumer, event_id) select $1, id from unnest($2::uuid[]) as id
+         on conflict (consumer, event_id) do update set refused_at = clock_timestamp()",
+    )
+    .bind(consumer)
+    .bind(ids)
+    .execute(tx)
+    .await?;
+    Ok(())
 }

@@ -50,7 +50,7 @@ pub struct ParkedKey {
     pub depth: u64,
     /// Failed attempts of the first of them.
     pub attempts: u32,
-    /// When that one is tried next. It means nothing while the key is held.
+    /// When that one is tried next, or its wait ends. It means nothing while the key is held.
     pub next_attempt_at: DateTime<Utc>,
     /// When that one failed first; none before its first failure.
     pub first_failed_at: Option<DateTime<Utc>>,
@@ -58,6 +58,10 @@ pub struct ParkedKey {
     pub last_error: Option<ParkedError>,
     /// The dead event for which the key is held.
     pub held_for: Option<Uuid>,
+    /// The sequence that the key waits for, where the consumer demands sequences and this one has not come.
+    pub waits_for: Option<u64>,
+    /// When that wait is given up.
+    pub waits_until: Option<DateTime<Utc>>,
 }
 
 /// Where a key is parked: what [`Parking`]'s orders are addressed to.

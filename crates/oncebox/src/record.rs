@@ -47,6 +47,11 @@ impl Record {
         EventId::from_uuid(Uuid::new_v5(&Uuid::NAMESPACE_URL, position.as_bytes()))
     }
 
+    /// Memory that it takes, about.
+    pub(crate) fn footprint(&self) -> usize {
+        size_of::<Self>() + self.size_bytes() + self.headers.len() * crate::headers::ENTRY_BYTES
+    }
+
     /// Bytes of key, value and headers together.
     pub fn size_bytes(&self) -> usize {
         self.key.as_ref().map_or(0, Bytes::len)
@@ -67,7 +72,8 @@ pub struct Delivery<M> {
 }
 
 impl<M> Delivery<M> {
-    /// The cause to give to events that this record leads to: its correlation, its id, its trace.
+    /// The cause to give to events that this record leads to: its correlation, its id, its trace. Handling the record is a
+    /// span of the producer's trace, the same however often this process is asked.
     pub fn cause(&self) -> Cause {
         let headers = &self.record.headers;
         Cause {
@@ -75,10 +81,21 @@ impl<M> Delivery<M> {
                 .get_str(names::CORRELATION_ID)
                 .map_or_else(|| self.event_id.to_string(), str::to_owned),
             causation: Some(self.event_id),
-            trace: headers
-                .get_str(names::TRACEPARENT)
-                .and_then(|text| text.parse::<TraceContext>().ok())
-                .map_or_else(TraceContext::root, |trace| trace.child()),
+            trace: self
+                .producer()
+                .map_or_else(TraceContext::root, |producer| self.span(&producer)),
         }
+    }
+
+    /// Where the producer was in a trace, if it says so.
+    pub(crate) fn producer(&self) -> Option<TraceContext> {
+        let text = self.record.headers.get_str(names::TRACEPARENT)?;
+        text.parse().ok()
+    }
+
+    /// The span in which the record is handled. Two groups of one process have messages of their own, and so spans.
+    pub(crate) fn span(&self, producer: &TraceContext) -> TraceContext {
+        let (id, message) = (self.event_id.as_uuid(), std::any::type_name::<M>());
+        producer.child_for(&(id, message))
     }
 }

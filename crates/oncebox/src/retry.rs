@@ -52,6 +52,11 @@ impl RetryPolicy {
         jitter: 0.3,
     };
 
+    /// The delay of a record whose failure was not counted, after that many that were.
+    pub(crate) fn delay_put_off(&self, counted: u32) -> Duration {
+        self.delay_after(counted.saturating_sub(self.quick_retries).max(1))
+    }
+
     /// The delay after that many failed attempts. It depends on nothing else, so a restart does not begin anew.
     pub(crate) fn delay_after(&self, failed: u32) -> Duration {
         let factor = self.factor.max(1.0);

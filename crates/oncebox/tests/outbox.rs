@@ -104,6 +104,27 @@ async fn the_running_context_is_the_cause() {
 }
 
 #[tokio::test]
+async fn an_event_may_state_its_place_in_its_keys_stream() {
+    let database = TestDb::new("outbox").await;
+    let outbox = outbox(&database);
+    let mut batch = outbox.batch();
+    let cause = oncebox::Cause::root();
+    batch.push(&noted("a"), &cause).await.unwrap();
+    batch
+        .push_in_sequence(&noted("b"), &cause, 7)
+        .await
+        .unwrap();
+    let mut tx = database.pool().begin().await.unwrap();
+    batch.insert(&mut tx).await.unwrap();
+    let stated: Vec<Option<String>> =
+        sqlx::query_scalar("select headers->>'oncebox-sequence' from oncebox.outbox order by seq")
+            .fetch_all(&mut *tx)
+            .await
+            .unwrap();
+    assert_eq!(stated, [None, Some("7".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_batch_keeps_its_order() {
     let database = TestDb::new("outbox").await;
     let outbox = outbox(&database);

@@ -2,6 +2,8 @@
 //!
 //! Source: W3C Trace Context, recommendation of 23 November 2021, sections 3.2 and 4.
 
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::OnceLock;
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -47,6 +49,29 @@ impl TraceContext {
     pub fn child(&self) -> Self {
         Self {
             span: not_zero(rand::random),
+            ..*self
+        }
+    }
+
+    /// The span of the same trace that stands for a piece of work: whenever this process asks for that work, the same one;
+    /// another process has another.
+    ///
+    /// ```
+    /// let caller = telemetry::TraceContext::root();
+    /// assert_eq!(caller.child_for(&"order 1"), caller.child_for(&"order 1"));
+    /// assert_ne!(caller.child_for(&"order 1"), caller.child_for(&"order 2"));
+    /// assert_eq!(caller.child_for(&"order 1").trace_id(), caller.trace_id());
+    /// ```
+    #[must_use]
+    pub fn child_for(&self, work: &impl Hash) -> Self {
+        static KEYS: OnceLock<RandomState> = OnceLock::new();
+        let keys = KEYS.get_or_init(RandomState::new);
+        let mut tries = 0_u8;
+        Self {
+            span: not_zero(|| {
+                tries = tries.wrapping_add(1);
+                keys.hash_one((self.span, work, tries))
+            }),
             ..*self
         }
     }

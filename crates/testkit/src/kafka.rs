@@ -75,8 +75,27 @@ impl Sender {
         value: Option<&[u8]>,
         headers: &Headers,
     ) -> (i32, i64) {
-        let mut record: FutureRecord<'_, [u8], [u8]> =
-            FutureRecord::to(topic).headers(headers.to_kafka());
+        let now = chrono::Utc::now().timestamp_millis();
+        self.send_at(topic, partition, key, value, headers, now)
+            .await
+    }
+
+    /// Like [`Sender::send`], published at that time, in milliseconds since 1970.
+    ///
+    /// # Panics
+    /// When the broker refuses it.
+    pub async fn send_at(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &Headers,
+        at_ms: i64,
+    ) -> (i32, i64) {
+        let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic)
+            .headers(headers.to_kafka())
+            .timestamp(at_ms);
         if let Some(partition) = partition {
             record = record.partition(partition);
         }

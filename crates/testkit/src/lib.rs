@@ -9,11 +9,14 @@
 )]
 
 pub mod database;
+pub mod handling;
 pub mod kafka;
 pub mod proxy;
+pub mod quota;
 mod wait;
 
 pub use database::TestDb;
+pub use handling::{delivery, handle};
 pub use proxy::Proxy;
 pub use wait::eventually;
 

@@ -45,7 +45,33 @@ pub(crate) const RELAY: CommandLine = CommandLine {
     token: "RELAY_TOKEN",
 };
 
-/// `cargo dev dlq` and `cargo dev relay`: becomes that program, with address and token of the running platform.
+/// `parked`, beside one of the services that consume, which comes first of the arguments.
+pub(crate) fn parked(mut options: Options) -> anyhow::Result<ExitCode> {
+    let consumers = ["order", "inventory", "payment", "notification"];
+    let named = options.arguments.first().and_then(|first| first.to_str());
+    let Some(service) = consumers.into_iter().find(|name| named == Some(*name)) else {
+        anyhow::ensure!(
+            named.is_none_or(|first| first.starts_with('-')),
+            "{} is no service that consumes: {}",
+            named.unwrap_or_default(),
+            consumers.join(", ")
+        );
+        return become_program(parked_of("inventory"), &options);
+    };
+    options.arguments.remove(0);
+    become_program(parked_of(service), &options)
+}
+
+fn parked_of(service: &'static str) -> CommandLine {
+    CommandLine {
+        program: "parked",
+        service,
+        url: "PARKED_URL",
+        token: "PARKED_TOKEN",
+    }
+}
+
+/// `cargo dev dlq`, `cargo dev relay` and `cargo dev parked`: becomes that program, with address and token of the running platform.
 pub(crate) fn become_program(line: CommandLine, options: &Options) -> anyhow::Result<ExitCode> {
     let mut command = match platform::running() {
         Ok(state) => {

@@ -61,6 +61,8 @@ enum Command {
     Dlq(forward::Options),
     /// Look at what is published and decide about refused rows: the `relay` command line, likewise
     Relay(forward::Options),
+    /// Look at a service's parked keys and decide about them: `cargo dev parked payment list`, likewise
+    Parked(forward::Options),
 }
 
 #[tokio::main]
@@ -76,6 +78,7 @@ async fn main() -> ExitCode {
         Command::Bench(options) => forward::bench(options).await,
         Command::Dlq(options) => forward::become_program(forward::DLQ, &options),
         Command::Relay(options) => forward::become_program(forward::RELAY, &options),
+        Command::Parked(options) => forward::parked(options),
     };
     match done {
         Ok(code) => code,

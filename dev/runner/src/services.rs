@@ -83,6 +83,7 @@ pub(crate) fn environment(
         );
         set("ONCEBOX_KAFKA", stack.kafka().to_owned());
         set("ONCEBOX_SCHEMA_REGISTRY", stack.registry_url().to_owned());
+        set("ONCEBOX_TOKEN", token.to_owned());
     }
     match service.name {
         "order" => {
@@ -113,9 +114,6 @@ pub(crate) fn environment(
                     database_url(stack.database_url(), database),
                 );
             }
-        }
-        "dlq-replayer" => {
-            set("ONCEBOX_TOKEN", token.to_owned());
         }
         _ => {}
     }

@@ -41,6 +41,8 @@ pub(super) struct ReplayOne {
     reason: Option<String>,
     /// Also if it was replayed before.
     again: bool,
+    /// Also if the event is so old that its consumer may have forgotten whether it was handled.
+    force: bool,
 }
 
 /// Which letters to replay: `ids`, or everything that matches the other fields.
@@ -68,6 +70,8 @@ pub(super) struct ReplayMany {
     limit: Option<i64>,
     /// Also letters that were replayed before.
     again: bool,
+    /// Also events so old that their consumer may have forgotten whether they were handled.
+    force: bool,
     /// Tell what would be replayed, and do nothing.
     dry_run: bool,
     /// Who asks; otherwise the header `oncebox-actor`.
@@ -188,7 +192,8 @@ pub(super) async fn replay_letter(
         },
         actor: actor(body.actor, &headers)?,
         reason: body.reason,
-        selection: json!({ "ids": [id], "again": body.again }),
+        selection: json!({ "ids": [id], "again": body.again, "force": body.force }),
+        force: body.force,
         dry_run: false,
     };
     run(&app, request).await
@@ -241,6 +246,7 @@ pub(super) async fn replay_many(
             actor,
             reason: body.reason,
             selection,
+            force: body.force,
             dry_run: body.dry_run,
         },
     )

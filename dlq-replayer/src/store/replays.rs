@@ -33,6 +33,8 @@ pub struct Order {
     pub reason: Option<String>,
     /// What was asked for.
     pub selection: Value,
+    /// Whether the consumer is to handle what it may have forgotten.
+    pub force: bool,
 }
 
 /// A replay in the audit.
@@ -201,6 +203,7 @@ pub async fn execute(
                       'oncebox-replay-group', "group",
                       'oncebox-replay-actor', $3::text,
                       'oncebox-replay-id', $2::text)
+                  || case when $6 then jsonb_build_object('oncebox-replay-forced', 'true') else '{}' end
            from marked order by topic, "partition", recorded_at, "offset""#,
     )
     .bind(ids)
@@ -208,6 +211,7 @@ pub async fn execute(
     .bind(&order.actor)
     .bind(order.reason.as_deref())
     .bind(&order.selection)
+    .bind(order.force)
     .execute(tx)
     .await?;
     Ok(replayed.rows_affected())

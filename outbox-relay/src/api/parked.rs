@@ -129,7 +129,7 @@ pub(super) async fn decide(
         .decide(&choice, request.decision, by)
         .await
         .map_err(of_source)?;
-    desk.poke.notify_one();
+    desk.shards.poke();
     match request.seq {
         Some(seq) if rows == 0 => Err(parked_unknown(&source, seq)),
         _ => Ok(StrictJson(Decided { rows })),

@@ -25,15 +25,16 @@ const AWAY: Kind = Kind::new(
     "the source's database does not answer",
 );
 
-const CURSOR_ELSEWHERE: Kind = Kind::new(
+const NOT_CHANGED: Kind = Kind::new(
     StatusCode::CONFLICT,
-    "relay.cursor_elsewhere",
-    "another relay publishes this source",
+    "relay.not_changed",
+    "the source was not changed",
 );
-const CURSOR_NOT_SET: Kind = Kind::new(
-    StatusCode::CONFLICT,
-    "relay.cursor_not_set",
-    "the cursor was not set",
+
+const NO_CHANGE: Kind = Kind::new(
+    StatusCode::NOT_FOUND,
+    "relay.no_change",
+    "no change is known",
 );
 
 const RETRY_AFTER: u32 = 2;
@@ -54,14 +55,12 @@ pub(super) fn parked_unknown(source: &str, seq: i64) -> Problem {
     ))
 }
 
-pub(super) fn cursor_elsewhere(source: &str, holder: &str) -> Problem {
-    Problem::of(CURSOR_ELSEWHERE).detail(format!(
-        "source {source} is published by {holder}: ask that relay"
-    ))
+pub(super) fn no_change() -> Problem {
+    Problem::of(NO_CHANGE).detail("this relay was not asked to change the source since it started")
 }
 
-pub(super) fn cursor_not_set(reason: String) -> Problem {
-    Problem::of(CURSOR_NOT_SET).detail(reason)
+pub(super) fn not_changed(reason: String) -> Problem {
+    Problem::of(NOT_CHANGED).detail(reason)
 }
 
 pub(super) fn of_source(error: SourceError) -> Problem {

@@ -3,11 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
+use http_kit::{StatusCode, StrictJson};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::coordinator::Task;
 use crate::cursor::Cursor;
 use crate::reset::Goal;
 use crate::source::{Decision, ParkedRow};
@@ -176,9 +178,11 @@ pub struct AuditLine {
     pub detail: Value,
 }
 
-/// How far a source is published.
+/// How far a shard of a source is published.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CursorView {
+    /// Which shard; 0 where the source is not divided.
+    pub shard: u16,
     /// The cursor in Kafka, which decides; null before anything was published, or when it cannot be read.
     #[schema(value_type = Option<Object>)]
     pub kafka: Option<Cursor>,
@@ -202,10 +206,87 @@ pub struct CursorRequest {
     pub reason: String,
 }
 
-/// Where a cursor was put.
+/// A change of a source as a whole.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct CursorSet {
-    /// The cursor.
-    #[schema(value_type = Object)]
-    pub cursor: Cursor,
+pub struct ChangeView {
+    /// What was asked for.
+    #[schema(example = "shards 4")]
+    pub task: String,
+    /// When.
+    pub asked_at: DateTime<Utc>,
+    /// When it was done, or given up; null while it goes on.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Why it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The cursor at which each shard goes on.
+    #[schema(value_type = Vec<Object>)]
+    pub cursors: Vec<Cursor>,
+}
+
+impl ChangeView {
+    pub(crate) fn begun(task: &Task) -> Self {
+        Self {
+            task: task.to_string(),
+            asked_at: Utc::now(),
+            ended_at: None,
+            error: None,
+            cursors: Vec::new(),
+        }
+    }
+
+    pub(crate) fn end(&mut self, done: Result<Vec<Cursor>, String>) {
+        self.ended_at = Some(Utc::now());
+        match done {
+            Ok(cursors) => self.cursors = cursors,
+            Err(reason) => self.error = Some(reason),
+        }
+    }
+
+    /// As an answer to whoever asked for it.
+    pub(crate) fn answer(self) -> (StatusCode, StrictJson<Self>) {
+        let status = if self.ended_at.is_some() {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
+        };
+        (status, StrictJson(self))
+    }
+}
+
+/// How a source is divided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShardsView {
+    /// Into how many shards.
+    #[schema(example = 4)]
+    pub shards: u16,
+    /// Who publishes which of them now.
+    pub leases: Vec<LeaseView>,
+    /// Relays that offer themselves, by host and process.
+    pub relays: Vec<String>,
+    /// Which relay is dividing it anew, or putting its cursors elsewhere.
+    pub changed_by: Option<String>,
+}
+
+/// Who publishes a shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeaseView {
+    /// Which shard.
+    pub shard: u16,
+    /// Host and process of the relay.
+    #[schema(example = "relay-1/4711")]
+    pub relay: String,
+}
+
+/// Into how many shards to divide a source, by whom and why.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"shards": 4, "reason": "a second relay", "actor": "kim"}))]
+pub struct DivideRequest {
+    /// How many; 1 to 32.
+    pub shards: u16,
+    /// Who decides.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
 }

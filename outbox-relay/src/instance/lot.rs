@@ -12,7 +12,8 @@ const WITH_ROWS: Duration = Duration::from_secs(1);
 const WITHOUT_ROWS: Duration = Duration::from_secs(5);
 
 /// What is parked, and when to look at it.
-pub(super) struct Lot {
+#[derive(Clone)]
+pub(crate) struct Lot {
     pub(super) parking: Parking,
     /// False where the database has no parking table: then a refused row holds its source.
     pub(super) usable: bool,

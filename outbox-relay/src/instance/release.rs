@@ -50,6 +50,7 @@ impl<S: Source> Instance<S> {
                 trace::published(&self.name, &rows, took);
                 telemetry::emit(Released {
                     source: &self.name,
+                    shard: self.shared.shard(),
                     rows: rows.len(),
                 });
                 self.running(cursor);
@@ -70,7 +71,7 @@ impl<S: Source> Instance<S> {
     }
 
     /// Forgets what the cursor says is published; false when the database is away.
-    async fn forget(&mut self, cursor: &mut Cursor, lot: &mut Lot) -> Result<bool, End> {
+    pub(super) async fn forget(&mut self, cursor: &mut Cursor, lot: &mut Lot) -> Result<bool, End> {
         if cursor.released.is_empty() {
             return Ok(true);
         }

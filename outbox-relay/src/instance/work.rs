@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::breath::Breath;
 use super::lot::Lot;
 use super::{End, Instance, SLOW_BROKER, SLOW_DATABASE, told_when_slow, unreadable};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Snapshot};
 use crate::failpoint::{self, Point};
 use crate::happening::{Aborted, RowRefused};
 use crate::pace::{Idle, Pace};
@@ -16,14 +15,19 @@ use crate::source::{Batch, Limits, Row, Source, SourceError};
 use crate::state::{State, Telling};
 use crate::trace;
 
+/// Rows and bytes of a transaction that counts as small: it is over before reading ahead would pay.
+const SMALL_ROWS: usize = 500;
+const SMALL_BYTES: usize = 200_000;
+
 /// What a tenure keeps between two batches.
 pub(super) struct Work {
     idle: Idle,
     pub(super) away: Pace,
     limits: Limits,
     ahead: Option<Batch>,
-    breath: Breath,
     pub(super) lot: Lot,
+    /// Nothing that this snapshot does not see is to be published.
+    until: Option<Snapshot>,
 }
 
 impl<S: Source> Instance<S> {
@@ -32,14 +36,15 @@ impl<S: Source> Instance<S> {
         publisher: &Arc<Publisher>,
         mut cursor: Cursor,
         lot: Lot,
+        until: Option<Snapshot>,
     ) -> End {
         let mut work = Work {
             idle: self.settings.idle(),
             away: Pace::away(),
             limits: self.settings.limits(),
             ahead: None,
-            breath: Breath::new(),
             lot,
+            until,
         };
         loop {
             if let Err(end) = self.step(publisher, &mut cursor, &mut work).await {
@@ -54,7 +59,7 @@ impl<S: Source> Instance<S> {
         cursor: &mut Cursor,
         work: &mut Work,
     ) -> Result<(), End> {
-        self.cursors.send_replace(Some(cursor.clone()));
+        self.shared.put_place(Some(cursor.clone()));
         self.tell_blocked(work.lot.parking.keys());
         if self.stop.is_cancelled() {
             return Err(End::Shutdown);
@@ -62,15 +67,10 @@ impl<S: Source> Instance<S> {
         if work.lot.is_due() {
             self.release(publisher, cursor, work).await?;
         }
-        if let Some(rest) = work.breath.rest()
-            && !self.sleep(rest).await
-        {
-            return Err(End::Shutdown);
-        }
         let batch = match work.ahead.take() {
             Some(batch) => batch,
             None => {
-                let reading = read(&mut self.source, cursor, work.limits);
+                let reading = read(&mut self.source, cursor, work.limits, work.until.as_ref());
                 let read = told_when_slow(&self.name, &self.shared, SLOW_DATABASE, reading);
                 match read.await {
                     Ok(batch) => batch,
@@ -83,6 +83,9 @@ impl<S: Source> Instance<S> {
             self.running(cursor);
             // The cursor moves in memory only: after a restart the older one finds the same rows.
             *cursor = cursor.moved_to(batch.next, None);
+            if work.until.is_some() && !batch.more {
+                return self.drained(cursor, work).await;
+            }
             return if batch.more {
                 Ok(())
             } else {
@@ -96,6 +99,18 @@ impl<S: Source> Instance<S> {
         }
         work.idle.reset();
         self.handle(publisher, cursor, batch, work).await
+    }
+
+    /// The end, unless the database has still to forget what was released.
+    async fn drained(&mut self, cursor: &mut Cursor, work: &mut Work) -> Result<(), End> {
+        if self.forget(cursor, &mut work.lot).await? {
+            return Err(End::Drained);
+        }
+        if self.sleep(work.away.pause()).await {
+            Ok(())
+        } else {
+            Err(End::Shutdown)
+        }
     }
 
     async fn handle(
@@ -116,12 +131,16 @@ impl<S: Source> Instance<S> {
         );
         let publishing = publish(Arc::clone(publisher), Arc::clone(&rows), next.clone());
         let publishing = told_when_slow(&self.name, &self.shared, SLOW_BROKER, publishing);
-        let small = Breath::is_small(&rows);
-        let (published, ahead) = if small {
+        let (published, ahead) = if is_small(&rows) {
             // What arrives while it is published is to be in the next, so that is read afterwards.
             (publishing.await, None)
         } else {
-            let reading = read(&mut self.source, &next, self.settings.limits());
+            let reading = read(
+                &mut self.source,
+                &next,
+                self.settings.limits(),
+                work.until.as_ref(),
+            );
             let (published, ahead) = tokio::join!(publishing, reading);
             (published, ahead.ok())
         };
@@ -136,7 +155,6 @@ impl<S: Source> Instance<S> {
                 work.limits = self.settings.limits();
                 // Nothing found is old news by now, and a failure shows again when it is asked again.
                 work.ahead = ahead.filter(|ahead| !ahead.rows.is_empty());
-                work.breath.published(small, took);
                 Ok(())
             }
             // From the unchanged cursor again; what was read ahead assumed otherwise.
@@ -203,6 +221,7 @@ impl<S: Source> Instance<S> {
         {
             telemetry::emit(RowRefused {
                 source: &self.name,
+                shard: self.shared.shard(),
                 error: &first.to_string(),
                 rows: refused.len(),
                 skipped: self.settings.skips(&first.topic),
@@ -236,6 +255,7 @@ impl<S: Source> Instance<S> {
         if self.shared.enter(State::Refused(text.to_owned())) != Telling::Known {
             telemetry::emit(RowRefused {
                 source: &self.name,
+                shard: self.shared.shard(),
                 error: text,
                 rows: 1,
                 skipped: false,
@@ -261,6 +281,7 @@ impl<S: Source> Instance<S> {
                 let telling = self.shared.enter(State::Waiting(text.clone()));
                 telemetry::emit(Aborted {
                     source: &self.name,
+                    shard: self.shared.shard(),
                     error: &text,
                     telling,
                 });
@@ -318,12 +339,16 @@ impl<S: Source> Instance<S> {
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = self.poke.notified() => lot.look_now(),
-            () = self.wake.notified() => return Ok(true),
+            () = self.shared.poke.notified() => lot.look_now(),
+            () = self.shared.wake.notified() => return Ok(true),
             () = self.stop.cancelled() => return Err(End::Shutdown),
         }
         Ok(false)
     }
+}
+
+fn is_small(rows: &[Row]) -> bool {
+    rows.len() < SMALL_ROWS && rows.iter().map(Row::size_bytes).sum::<usize>() < SMALL_BYTES
 }
 
 /// Reads the next batch.
@@ -331,9 +356,10 @@ async fn read(
     source: &mut impl Source,
     cursor: &Cursor,
     limits: Limits,
+    until: Option<&Snapshot>,
 ) -> Result<Batch, SourceError> {
     failpoint::hit(Point::ReadBefore);
-    let batch = source.read(cursor, limits).await?;
+    let batch = source.read(cursor, limits, until).await?;
     if !batch.rows.is_empty() {
         failpoint::hit(Point::ReadAfter);
     }
@@ -341,7 +367,7 @@ async fn read(
 }
 
 /// Publishes rows and the cursor after them off the async runtime; returns how long it took.
-pub(super) async fn publish(
+pub(crate) async fn publish(
     publisher: Arc<Publisher>,
     rows: Arc<Vec<Row>>,
     next: Cursor,

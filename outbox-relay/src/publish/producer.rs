@@ -1,6 +1,6 @@
-//! The transactional producer of one source.
+//! The transactional producers of one source; why there are two, see [`super::turns`].
 //!
-//! Its transactional id names the source, so a second relay on the same source fences the first: the broker
+//! Their transactional ids name the source, so a second relay on the same source fences the first: the broker
 //! refuses whatever the first still sends (guarantees G2 and G4).
 
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +15,7 @@ use super::outcome::{Lead, PublishError};
 use super::record;
 use super::refusal::{self, Portions, Refused, Verdict};
 use super::topics::{Keyless, Topics};
+use super::turns::Turns;
 use crate::cursor::Cursor;
 use crate::failpoint::{self, Point};
 use crate::source::Row;
@@ -24,7 +25,7 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Records are acknowledged, or the transaction given up, within this.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// One call to the transaction coordinator. Calls that time out are repeated, see [`Publisher::commit`].
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Index of the record that carries the cursor among the batch's records.
 const CURSOR_RECORD: usize = usize::MAX >> 1;
@@ -51,7 +52,8 @@ pub fn producer_config(config: &ClientConfig, transactional_id: &str) -> ClientC
         // Small transactions are small packets, each waited for.
         .set("socket.nagle.disable", "true")
         .set("batch.num.messages", "10000")
-        .set("batch.size", "1000000")
+        // Whoever reads a record has the whole batch in memory, and one of each partition.
+        .set("batch.size", "262144")
         .set("message.max.bytes", "10485760")
         // Topics are looked up by name before anything is sent, and a broker that makes missing ones should do so then.
         .set("allow.auto.create.topics", "true")
@@ -64,7 +66,7 @@ pub fn producer_config(config: &ClientConfig, transactional_id: &str) -> ClientC
 
 /// Publishes batches of one source. Every call blocks: call it off the async runtime.
 pub struct Publisher {
-    producer: BaseProducer<Deliveries>,
+    turns: Turns,
     cursor_topic: String,
     cursor_key: String,
     /// What was learned about topics. Locked for a whole transaction: there is one at a time.
@@ -91,16 +93,8 @@ impl Publisher {
         cursor_topic: &str,
         cursor_key: &str,
     ) -> Result<Self, PublishError> {
-        let producer: BaseProducer<Deliveries> = producer_config(config, transactional_id)
-            .create_with_context(Deliveries::default())
-            .map_err(PublishError::at("create producer"))?;
-        failpoint::hit(Point::InitBefore);
-        producer
-            .init_transactions(CALL_TIMEOUT)
-            .map_err(PublishError::at("init transactions"))?;
-        failpoint::hit(Point::InitAfter);
         Ok(Self {
-            producer,
+            turns: Turns::take_over(config, transactional_id)?,
             cursor_topic: cursor_topic.to_owned(),
             cursor_key: cursor_key.to_owned(),
             learned: Mutex::default(),
@@ -116,7 +110,7 @@ impl Publisher {
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         let absent = learned
             .topics
-            .refuse(&self.producer, rows)
+            .refuse(self.producer(), rows)
             .map_err(PublishError::at("look topics up"))?;
         let refused = [absent, learned.keyless.refuse(rows)].concat();
         if !refused.is_empty() {
@@ -150,9 +144,9 @@ impl Publisher {
         next: &Cursor,
         learned: &mut Learned,
     ) -> Result<(), PublishError> {
-        self.producer.client().context().forget();
+        self.producer().client().context().forget();
         failpoint::hit(Point::BeginBefore);
-        self.producer
+        self.producer()
             .begin_transaction()
             .map_err(PublishError::at("begin transaction"))?;
         failpoint::hit(Point::BeginAfter);
@@ -162,6 +156,7 @@ impl Publisher {
             .and_then(|()| self.first_failure(rows))
             .and_then(|()| self.commit());
         let Err(error) = published else {
+            self.turns.pass();
             learned.stumbled = false;
             return Ok(());
         };
@@ -186,10 +181,10 @@ impl Publisher {
 
     /// The rows whose topic this client may not write.
     fn denied(&self, rows: &[Row]) -> Option<PublishError> {
-        let denied = self.producer.client().context().denied();
+        let denied = self.producer().client().context().denied();
         let refused: Vec<_> = rows
             .iter()
-            .filter(|row| denied.contains(&row.topic))
+            .filter(|row| denied.contains(&*row.topic))
             .map(|row| Refused::new(row, RDKafkaErrorCode::TopicAuthorizationFailed))
             .collect();
         if !refused.is_empty() {
@@ -240,7 +235,7 @@ impl Publisher {
 
     fn try_to_probe(&self, rows: &[&Row]) -> Result<Option<RDKafkaErrorCode>, PublishError> {
         self.failed().clear();
-        self.producer
+        self.producer()
             .begin_transaction()
             .map_err(PublishError::at("begin transaction"))?;
         for (index, row) in rows.iter().enumerate() {
@@ -307,11 +302,11 @@ impl Publisher {
     /// Enqueues a record, making room where the queue is full.
     fn send(&self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), RDKafkaErrorCode> {
         loop {
-            match self.producer.send(record) {
+            match self.producer().send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) => match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::QueueFull) => {
-                        self.producer.poll(Duration::ZERO);
+                        self.producer().poll(Duration::ZERO);
                         std::thread::sleep(Duration::from_micros(200));
                         record = back;
                     }
@@ -335,7 +330,7 @@ impl Publisher {
         failpoint::hit(Point::CommitBefore);
         loop {
             let asked = failpoint::during(Point::CommitDuring, || {
-                self.producer.commit_transaction(CALL_TIMEOUT)
+                self.producer().commit_transaction(CALL_TIMEOUT)
             });
             match asked {
                 Ok(()) => {
@@ -362,13 +357,13 @@ impl Publisher {
     /// end early, which would be the latency of every transaction.
     fn await_acknowledgements(&self) -> Result<(), PublishError> {
         let started = Instant::now();
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::ZERO);
+        while self.producer().in_flight_count() > 0 {
+            self.producer().poll(Duration::ZERO);
             // What is still queued then is not sent any more, and would be waited for until it times out.
             if !self.failed().is_empty() {
                 return Ok(());
             }
-            if self.producer.in_flight_count() > 0 {
+            if self.producer().in_flight_count() > 0 {
                 if started.elapsed() > DELIVERY_TIMEOUT + CALL_TIMEOUT {
                     return Err(PublishError::Timeout(started.elapsed()));
                 }
@@ -387,14 +382,14 @@ impl Publisher {
         std::thread::scope(|scope| {
             let aborting = scope.spawn(|| {
                 loop {
-                    match self.producer.abort_transaction(CALL_TIMEOUT) {
+                    match self.producer().abort_transaction(CALL_TIMEOUT) {
                         Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
                         aborted => return aborted,
                     }
                 }
             });
             while !aborting.is_finished() {
-                self.producer.poll(Duration::ZERO);
+                self.producer().poll(Duration::ZERO);
                 std::thread::sleep(Duration::from_micros(100));
             }
             match aborting.join() {
@@ -404,11 +399,15 @@ impl Publisher {
         })?;
         // Reports of this transaction that nobody has polled yet would be taken for the next one's.
         let started = Instant::now();
-        while self.producer.in_flight_count() > 0 && started.elapsed() < CALL_TIMEOUT {
-            self.producer.poll(Duration::ZERO);
+        while self.producer().in_flight_count() > 0 && started.elapsed() < CALL_TIMEOUT {
+            self.producer().poll(Duration::ZERO);
             std::thread::sleep(Duration::from_micros(100));
         }
         Ok(())
+    }
+
+    fn producer(&self) -> &BaseProducer<Deliveries> {
+        self.turns.current()
     }
 
     fn cursor_error(&self, code: RDKafkaErrorCode) -> PublishError {
@@ -419,7 +418,7 @@ impl Publisher {
     }
 
     fn failed(&self) -> std::sync::MutexGuard<'_, Vec<(usize, RDKafkaErrorCode)>> {
-        self.producer.client().context().failed()
+        self.producer().client().context().failed()
     }
 }
 
@@ -427,7 +426,7 @@ fn row_error(row: &Row, code: RDKafkaErrorCode) -> PublishError {
     PublishError::Record {
         seq: row.seq,
         event_id: row.event_id,
-        topic: row.topic.clone(),
+        topic: row.topic.to_string(),
         code,
     }
 }

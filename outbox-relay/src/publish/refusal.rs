@@ -26,7 +26,7 @@ impl Refused {
         Self {
             seq: row.seq,
             event_id: row.event_id,
-            topic: row.topic.clone(),
+            topic: row.topic.to_string(),
             problem: problem.to_string(),
         }
     }
@@ -76,10 +76,10 @@ impl Portions {
 
     /// Whether what was sent so far has to be acknowledged before this row is sent.
     pub(super) fn is_full_before(&mut self, row: &Row) -> bool {
-        let Some(limit) = self.limits.get(&row.topic) else {
+        let Some(limit) = self.limits.get(&*row.topic) else {
             return false;
         };
-        let sent = self.sent.entry(row.topic.clone()).or_default();
+        let sent = self.sent.entry(row.topic.to_string()).or_default();
         let full = *sent > 0 && *sent + row.size_bytes() > *limit;
         *sent = if full { 0 } else { *sent } + row.size_bytes().max(1);
         full
@@ -88,7 +88,7 @@ impl Portions {
     /// Whether the row was alone in its batch, given that so many bytes of its topic may travel together.
     fn was_alone(&self, row: &Row) -> bool {
         self.limits
-            .get(&row.topic)
+            .get(&*row.topic)
             .is_some_and(|limit| row.size_bytes().max(1) >= *limit)
     }
 
@@ -182,8 +182,8 @@ mod tests {
             event_id: Uuid::nil(),
             topic: "t".into(),
             key: None,
-            payload: Some(vec![0; bytes]),
-            headers: sqlx::types::Json(serde_json::from_str("{}").unwrap()),
+            payload: Some(vec![0; bytes].into()),
+            headers: "{}".into(),
             not_before: None,
         }
     }

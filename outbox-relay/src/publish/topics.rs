@@ -31,7 +31,7 @@ impl Topics {
         let mut asked: Option<(&str, Option<RDKafkaErrorCode>)> = None;
         for row in rows {
             let problem = match asked {
-                Some((topic, problem)) if topic == row.topic => problem,
+                Some((topic, problem)) if topic == &*row.topic => problem,
                 _ => self.problem(producer, &row.topic)?,
             };
             asked = Some((&row.topic, problem));
@@ -106,7 +106,7 @@ impl Keyless {
         rows.iter()
             .filter(|row| row.key.is_none())
             .filter_map(|row| {
-                let (_, problem) = self.refusing.get(&row.topic)?;
+                let (_, problem) = self.refusing.get(&*row.topic)?;
                 Some(Refused::new(row, problem))
             })
             .collect()

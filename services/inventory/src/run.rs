@@ -3,7 +3,9 @@
 use anyhow::Context;
 use http_kit::Server;
 use http_kit::service::{self, Running};
-use oncebox::{Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox};
+use oncebox::{
+    Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox, Parking,
+};
 use schemas::inventory::{
     ReserveStock, StockCommitted, StockRejected, StockReleased, StockReserved,
 };
@@ -53,7 +55,7 @@ pub async fn start(settings: Settings, shutdown: CancellationToken) -> anyhow::R
     // One token for all parts: the first that ends, whyever, ends the others in good order.
     let stop = shutdown.child_token();
     let consumer = consumer(&settings, &pool, &codec);
-    let server = server(telemetry, pool.clone(), codec, consumer.health());
+    let server = server(&settings, telemetry, pool.clone(), codec, consumer.health());
     let bound = server.bind(&settings.http_address, stop.clone()).await?;
     let mut running = Running::serving(bound, pool.clone(), stop.clone())?;
     let consuming = consumer.run(stop.clone());
@@ -86,6 +88,9 @@ fn consumer(settings: &Settings, pool: &PgPool, codec: &Codec) -> Consumer<Comma
     let consumer = ConsumerSettings {
         topic_prefix: settings.topic_prefix.clone(),
         retry: settings.retry,
+        flood: settings.flood,
+        on_dead_letter: settings.on_dead_letter,
+        parked_limit: settings.parked_limit,
         batch_max_records: settings.batch_max_records.max(1),
         ..ConsumerSettings::new(&settings.kafka, SERVICE, [ReserveStock::TOPIC])
     };
@@ -94,13 +99,16 @@ fn consumer(settings: &Settings, pool: &PgPool, codec: &Codec) -> Consumer<Comma
 }
 
 fn server(
+    settings: &Settings,
     telemetry: telemetry::Telemetry,
     pool: PgPool,
     codec: Codec,
     consumer: ConsumerHealth,
 ) -> Server {
     let app = App { pool: pool.clone() };
-    Server::new(SERVICE, VERSION, telemetry, routes(app))
+    let parking = Parking::new(pool.clone(), SERVICE);
+    let routes = routes(app).merge(consumer_desk::routes(parking, &settings.token));
+    Server::new(SERVICE, VERSION, telemetry, routes)
         .check("database", move || {
             let pool = pool.clone();
             async move { sqlx::query("select 1").execute(&pool).await.map(|_| ()) }

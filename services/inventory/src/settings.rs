@@ -1,6 +1,6 @@
 //! The settings of this service; `defaults.toml` explains each.
 
-use oncebox::RetryPolicy;
+use oncebox::{FloodPolicy, OnDeadLetter, RetryPolicy};
 use serde::{Deserialize, Serialize};
 
 /// Every setting with its default and an explanation.
@@ -20,7 +20,11 @@ pub struct Settings {
     pub log_format: telemetry::LogFormat,
     pub log_filter: String,
     pub batch_max_records: usize,
+    pub token: String,
+    pub on_dead_letter: OnDeadLetter,
+    pub parked_limit: usize,
     pub retry: RetryPolicy,
+    pub flood: FloodPolicy,
 }
 
 #[cfg(test)]
@@ -32,5 +36,6 @@ mod tests {
         // Without the environment: a test runner sets addresses there.
         let settings: Settings = toml::from_str(DEFAULTS).unwrap();
         assert_eq!(settings.retry.retries, 5);
+        assert_eq!(settings.flood, FloodPolicy::default());
     }
 }

@@ -6,7 +6,9 @@ use anyhow::Context;
 use futures::FutureExt;
 use http_kit::{Server, health, service};
 use lettre::message::Mailbox;
-use oncebox::{Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox};
+use oncebox::{
+    Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox, Parking,
+};
 use schemas::notification::{NotificationFailed, NotificationSent};
 use schemas::order::OrderConfirmed;
 use sqlx::PgPool;
@@ -61,7 +63,14 @@ pub async fn start(
     // One token for all parts: the first that ends, whyever, ends the others in good order.
     let stop = shutdown.child_token();
     let consumer = consumer(&settings, &pool, &codec, mailer.clone());
-    let server = server(telemetry, pool.clone(), codec, consumer.health(), mailer);
+    let server = server(
+        &settings,
+        telemetry,
+        pool.clone(),
+        codec,
+        consumer.health(),
+        mailer,
+    );
     let bound = server.bind(&settings.http_address, stop.clone()).await?;
     let mut running = service::Running::serving(bound, pool.clone(), stop.clone())?;
     let consuming = consumer.run(stop.clone());
@@ -124,12 +133,16 @@ fn consumer(
     let settings = ConsumerSettings {
         topic_prefix: settings.topic_prefix.clone(),
         retry: settings.retry,
+        flood: settings.flood,
+        on_dead_letter: settings.on_dead_letter,
+        parked_limit: settings.parked_limit,
         ..ConsumerSettings::new(&settings.kafka, SERVICE, [OrderConfirmed::TOPIC])
     };
     Consumer::new(settings, pool.clone(), codec.clone(), VERSION, handler)
 }
 
 fn server(
+    settings: &Settings,
     telemetry: telemetry::Telemetry,
     pool: PgPool,
     codec: Codec,
@@ -137,7 +150,9 @@ fn server(
     mailer: Option<Arc<Mailer>>,
 ) -> Server {
     let app = App { pool: pool.clone() };
-    let server = Server::new(SERVICE, VERSION, telemetry, routes(app))
+    let parking = Parking::new(pool.clone(), SERVICE);
+    let routes = routes(app).merge(consumer_desk::routes(parking, &settings.token));
+    let server = Server::new(SERVICE, VERSION, telemetry, routes)
         .check("database", health::database(pool))
         // What was sent can be looked up while these are away; records wait for them.
         .check_optional("kafka", move || {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oncebox::RetryPolicy;
+use oncebox::{FloodPolicy, OnDeadLetter, RetryPolicy};
 use serde::{Deserialize, Serialize};
 
 /// Every setting with its default and an explanation.
@@ -25,7 +25,11 @@ pub struct Settings {
     pub mail_from: String,
     pub smtp_timeout_ms: u32,
     pub smtp_connections: u16,
+    pub token: String,
+    pub on_dead_letter: OnDeadLetter,
+    pub parked_limit: usize,
     pub retry: RetryPolicy,
+    pub flood: FloodPolicy,
 }
 
 impl Settings {
@@ -62,6 +66,7 @@ mod tests {
         let settings: Settings = toml::from_str(DEFAULTS).unwrap();
         assert_eq!(settings.smtp_url, "", "nothing is sent unless asked for");
         assert_eq!(settings.smtp_timeout(), Duration::from_secs(10));
+        assert_eq!(settings.flood, FloodPolicy::default());
         assert_eq!(
             settings.retry,
             RetryPolicy::default(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::FutureExt;
 use http_kit::{Server, service};
-use oncebox::{Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox};
+use oncebox::{
+    Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox, Parking,
+};
 use schemas::inventory::{CommitStock, ReleaseStock, ReserveStock, StockReserved};
 use schemas::order::{OrderCancelled, OrderConfirmed, OrderPlaced};
 use schemas::payment::{AuthorizePayment, CapturePayment, PaymentAuthorized, VoidPayment};
@@ -119,6 +121,9 @@ fn consumer(
     let settings = ConsumerSettings {
         topic_prefix: settings.topic_prefix.clone(),
         retry: settings.retry,
+        flood: settings.flood,
+        on_dead_letter: settings.on_dead_letter,
+        parked_limit: settings.parked_limit,
         ..ConsumerSettings::new(&settings.kafka, SERVICE, topics)
     };
     Consumer::new(
@@ -138,7 +143,9 @@ fn server(
     consumer: ConsumerHealth,
 ) -> Server {
     let pool = app.pool.clone();
-    Server::new(SERVICE, VERSION, telemetry, routes(app))
+    let parking = Parking::new(pool.clone(), SERVICE);
+    let routes = routes(app).merge(consumer_desk::routes(parking, &settings.token));
+    Server::new(SERVICE, VERSION, telemetry, routes)
         .request_timeout(settings.wait_max() + REQUEST_MARGIN)
         .check("database", move || {
             let pool = pool.clone();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oncebox::RetryPolicy;
+use oncebox::{FloodPolicy, OnDeadLetter, RetryPolicy};
 use serde::{Deserialize, Serialize};
 
 /// Every setting with its default and an explanation.
@@ -25,7 +25,11 @@ pub struct Settings {
     pub sweep_interval_seconds: u32,
     pub wait_max_seconds: u32,
     pub idempotency_days: u32,
+    pub token: String,
+    pub on_dead_letter: OnDeadLetter,
+    pub parked_limit: usize,
     pub retry: RetryPolicy,
+    pub flood: FloodPolicy,
 }
 
 /// No request is held open for longer, whatever is set.
@@ -67,6 +71,7 @@ mod tests {
         let settings: Settings = toml::from_str(DEFAULTS).unwrap();
         assert_eq!(settings.saga_timeout(), Duration::from_secs(300));
         assert!(settings.wait_max() <= Duration::from_secs(30));
+        assert_eq!(settings.flood, FloodPolicy::default());
         assert_eq!(
             settings.retry,
             RetryPolicy::default(),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use futures::FutureExt;
 use http_kit::{Server, service};
-use oncebox::{Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox};
+use oncebox::{
+    Codec, CodecError, Consumer, ConsumerHealth, ConsumerSettings, Event, Outbox, Parking,
+};
 use schemas::payment::{
     AuthorizePayment, PaymentAuthorized, PaymentCaptured, PaymentDeclined, PaymentVoided,
 };
@@ -61,7 +63,14 @@ pub async fn start(
     // One token for all parts: the first that ends, whyever, ends the others in good order.
     let stop = shutdown.child_token();
     let consumer = consumer(&settings, &pool, &codec, provider.clone());
-    let server = server(telemetry, pool.clone(), codec, provider, consumer.health());
+    let server = server(
+        &settings,
+        telemetry,
+        pool.clone(),
+        codec,
+        provider,
+        consumer.health(),
+    );
     let bound = server.bind(&settings.http_address, stop.clone()).await?;
     let mut running = service::Running::serving(bound, pool.clone(), stop.clone())?;
     let consuming = consumer.run(stop.clone());
@@ -80,6 +89,9 @@ fn consumer(
     let consumer = ConsumerSettings {
         topic_prefix: settings.topic_prefix.clone(),
         retry: settings.retry,
+        flood: settings.flood,
+        on_dead_letter: settings.on_dead_letter,
+        parked_limit: settings.parked_limit,
         batch_max_records: settings.batch_max_records.max(1),
         handler_timeout: settings.batch_timeout(),
         ..ConsumerSettings::new(&settings.kafka, SERVICE, [AuthorizePayment::TOPIC])
@@ -110,6 +122,7 @@ async fn learn_schemas(codec: &Codec) -> Result<(), CodecError> {
 }
 
 fn server(
+    settings: &Settings,
     telemetry: telemetry::Telemetry,
     pool: PgPool,
     codec: Codec,
@@ -117,7 +130,9 @@ fn server(
     consumer: ConsumerHealth,
 ) -> Server {
     let database = pool.clone();
-    Server::new(SERVICE, VERSION, telemetry, routes(App { pool }))
+    let parking = Parking::new(pool.clone(), SERVICE);
+    let routes = routes(App { pool }).merge(consumer_desk::routes(parking, &settings.token));
+    Server::new(SERVICE, VERSION, telemetry, routes)
         .check("database", move || {
             let pool = database.clone();
             async move { sqlx::query("select 1").execute(&pool).await.map(|_| ()) }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oncebox::RetryPolicy;
+use oncebox::{FloodPolicy, OnDeadLetter, RetryPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::circuit::Limits;
@@ -30,7 +30,11 @@ pub struct Settings {
     pub circuit_failures: usize,
     pub circuit_open_ms: u64,
     pub batch_max_records: usize,
+    pub token: String,
+    pub on_dead_letter: OnDeadLetter,
+    pub parked_limit: usize,
     pub retry: RetryPolicy,
+    pub flood: FloodPolicy,
 }
 
 impl Settings {
@@ -67,5 +71,6 @@ mod tests {
         let settings: Settings = toml::from_str(DEFAULTS).unwrap();
         assert_eq!(settings.provider().timeout, Duration::from_secs(2));
         assert!(settings.batch_timeout() > Duration::from_secs(28));
+        assert_eq!(settings.flood, FloodPolicy::default());
     }
 }

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::Mode;
 use super::table::Table;
-use crate::relay::ground::Ground;
+use crate::ground::Ground;
 
 const NAME: &str = "outbox";
 /// A worker starts within half a minute; a busy machine takes longer.

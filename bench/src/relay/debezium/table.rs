@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::super::fill::{KEYS, PAYLOAD, Stream, in_transactions};
-use super::super::ground::Ground;
+use crate::ground::Ground;
 
 /// Source: Debezium documentation, "Outbox Event Router", basic outbox table; the payload as bytes.
 const CREATE: &str = "

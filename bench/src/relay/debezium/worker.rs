@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use tokio::process::Command;
 
 use super::Mode;
-use crate::relay::ground::Ground;
-use crate::relay::program::{Program, free_port};
+use crate::ground::Ground;
+use crate::program::{Program, free_port};
 use crate::relay::topic::blocking;
 
 const POM: &str = include_str!("../../../assets/debezium.xml");

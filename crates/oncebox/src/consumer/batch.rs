@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use uuid::Uuid;
 
+use super::order::Order;
 use super::settings::Identity;
 use crate::attempts::Attempted;
 use crate::codec::Codec;
@@ -27,10 +28,16 @@ pub(super) struct Chunk<M> {
     pub(super) poison: Vec<Poison>,
     /// To be parked behind earlier records of their keys, in order.
     pub(super) aside: Vec<Delivery<M>>,
+    /// Poison that finds no dead-letter slot: to be parked likewise, in order.
+    pub(super) put_off: Vec<Poison>,
     /// The offset after the last record, including those that were left alone.
     pub(super) end: i64,
     /// What a first attempt of its only record has shown already.
     pub(super) blame: Option<Failure>,
+    /// What it knows of sequences, where they are demanded.
+    pub(super) order: Order,
+    /// Whether its only record needs no order.
+    pub(super) free: bool,
 }
 
 /// A record that cannot be decoded.
@@ -39,6 +46,8 @@ pub(super) struct Poison {
     pub(super) record: Record,
     pub(super) event_id: Uuid,
     pub(super) failure: Failure,
+    /// Whether the flood guard has given it a dead-letter slot.
+    pub(super) slot: bool,
 }
 
 /// What one record turns out to be.
@@ -46,7 +55,7 @@ pub(super) enum Decoded<M> {
     Delivery(Delivery<M>),
     Poison(Poison),
     /// Of an event type that is others' business.
-    Skipped,
+    Skipped(Record),
     /// The registry is away: nothing is known of the record yet, which comes back.
     Away(Record, Failure),
 }
@@ -67,7 +76,7 @@ pub(super) async fn decode<M: Message>(
                 record,
             });
         }
-        Ok(Ok(None)) => return Decoded::Skipped,
+        Ok(Ok(None)) => return Decoded::Skipped(record),
         Ok(Err(error)) => Failure::from(error),
         Err(_) => Failure::new(
             ErrorClass::Poison,
@@ -83,6 +92,7 @@ pub(super) async fn decode<M: Message>(
         record,
         event_id,
         failure,
+        slot: false,
     })
 }
 
@@ -129,8 +139,28 @@ impl<M> Chunk<M> {
             deliveries: Vec::new(),
             poison: Vec::new(),
             aside: Vec::new(),
+            put_off: Vec::new(),
             end,
             blame: None,
+            order: Order::default(),
+            free: false,
+        }
+    }
+
+    /// A record that needs no order.
+    pub(super) fn alone(delivery: Delivery<M>) -> Self {
+        let mut chunk = Self::until(delivery.record.offset + 1);
+        chunk.deliveries.push(delivery);
+        chunk.free = true;
+        chunk
+    }
+
+    /// The lane in which a record of the chunk is parked.
+    pub(super) fn lane(&self, record: &Record) -> Lane {
+        if self.free {
+            Lane::alone(record)
+        } else {
+            Lane::of(record)
         }
     }
 
@@ -223,12 +253,18 @@ impl<M> Chunk<M> {
         let aside = self
             .aside
             .partition_point(|delivery| delivery.record.offset < begin);
+        let put_off = self
+            .put_off
+            .partition_point(|poison| poison.record.offset < begin);
         let rest = Self {
             deliveries: self.deliveries.split_off(index),
             poison: self.poison.split_off(poison),
             aside: self.aside.split_off(aside),
+            put_off: self.put_off.split_off(put_off),
             end: self.end,
             blame: None,
+            order: Order::default(),
+            free: false,
         };
         self.end = begin;
         rest
@@ -255,6 +291,7 @@ impl<M> Chunk<M> {
                 self.end = rest.end;
                 self.poison.extend(rest.poison);
                 self.aside.extend(rest.aside);
+                self.put_off.extend(rest.put_off);
             }
             if index > 0 {
                 let mut single = self.split_off(index);
@@ -281,16 +318,26 @@ impl<M> Chunk<M> {
         })
     }
 
-    /// What is left to do after the handler failed, in order. Only for more than one record.
-    pub(super) fn after(mut self, failure: BatchFailure) -> Vec<Self> {
+    /// What is left to do after the handler failed, in order. Only for more than one record. `stopped`: the handler did not
+    /// come to the records behind the one that failed.
+    pub(super) fn after(mut self, failure: BatchFailure, stopped: bool) -> Vec<Self> {
         match failure {
             BatchFailure::Records(failures)
                 if failures
                     .iter()
                     .any(|(index, _)| *index < self.deliveries.len()) =>
             {
-                let mut blame: BTreeMap<usize, Failure> = failures.into_iter().collect();
-                self.divide(|index, _| blame.remove(&index).map(Some))
+                let mut blame: BTreeMap<i64, Failure> = BTreeMap::new();
+                for (index, failure) in failures {
+                    if let Some(delivery) = self.deliveries.get(index) {
+                        blame.insert(delivery.record.offset, failure);
+                    }
+                }
+                if stopped {
+                    self.divide(|_, delivery| blame.remove(&delivery.record.offset).map(Some))
+                } else {
+                    self.others_first(blame)
+                }
             }
             // Nobody knows which record it was: halves, down to one.
             _ => {
@@ -298,6 +345,76 @@ impl<M> Chunk<M> {
                 vec![self, rest]
             }
         }
+    }
+
+    /// The records that are not to blame, as one chunk; then each that is first to blame in its key; then what waits behind
+    /// these, in the same way. `failures` are told apart by offset.
+    fn others_first(mut self, mut failures: BTreeMap<i64, Failure>) -> Vec<Self> {
+        let mut failed: BTreeMap<Lane, i64> = BTreeMap::new();
+        for Delivery { record, .. } in &self.deliveries {
+            if failures.contains_key(&record.offset) {
+                failed.entry(Lane::of(record)).or_insert(record.offset);
+            }
+        }
+        // Nothing before the first that failed is left to do when the others are committed.
+        let Some(begin) = failed.values().min().copied() else {
+            return vec![self];
+        };
+        let waits = |record: &Record| {
+            let first = failed.get(&Lane::of(record));
+            first.is_some_and(|first| *first <= record.offset)
+        };
+        let end = std::mem::replace(&mut self.end, begin);
+        let mut behind = Self::until(end);
+        let mut firsts = Vec::with_capacity(failed.len());
+        for delivery in std::mem::take(&mut self.deliveries) {
+            if !waits(&delivery.record) {
+                self.deliveries.push(delivery);
+            } else if failed.get(&Lane::of(&delivery.record)) == Some(&delivery.record.offset) {
+                let mut first = Self::until(begin);
+                first.blame = failures.remove(&delivery.record.offset);
+                first.deliveries.push(delivery);
+                firsts.push(first);
+            } else {
+                behind.deliveries.push(delivery);
+            }
+        }
+        let poison = std::mem::take(&mut self.poison).into_iter();
+        (behind.poison, self.poison) = poison.partition(|poison| waits(&poison.record));
+        let aside = std::mem::take(&mut self.aside).into_iter();
+        (behind.aside, self.aside) = aside.partition(|delivery| waits(&delivery.record));
+        let put_off = std::mem::take(&mut self.put_off).into_iter();
+        (behind.put_off, self.put_off) = put_off.partition(|poison| waits(&poison.record));
+        let order = std::mem::take(&mut self.order);
+        let mut pieces = Vec::with_capacity(firsts.len() + 2);
+        if !self.is_empty() {
+            pieces.push(self);
+        }
+        pieces.append(&mut firsts);
+        if !behind.is_empty() {
+            pieces.append(&mut behind.others_first(failures));
+        } else if let Some(last) = pieces.last_mut() {
+            last.end = end;
+        }
+        // What is finished without being handled here is said by the first transaction.
+        if let Some(first) = pieces.first_mut() {
+            first.order = order;
+        }
+        pieces
+    }
+
+    /// Whether there is nothing to do with any record.
+    pub(super) fn is_empty(&self) -> bool {
+        let parked = self.aside.is_empty() && self.put_off.is_empty();
+        self.deliveries.is_empty() && self.poison.is_empty() && parked
+    }
+
+    /// The first record as a chunk of its own, and the rest.
+    pub(super) fn first_alone(mut self) -> Vec<Self> {
+        let blame = self.blame.take();
+        let rest = self.split_off(1);
+        self.blame = blame;
+        vec![self, rest]
     }
 }
 

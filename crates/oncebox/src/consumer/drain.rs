@@ -3,6 +3,7 @@
 //!
 //! It goes on beside the half that takes records from the topic, so that a slow attempt holds up parked keys at most.
 
+mod in_sequence;
 mod step;
 
 use std::convert::Infallible;
@@ -56,6 +57,7 @@ impl<H: BatchHandler> Drain<H> {
     }
 
     async fn work(&mut self, partition: &Partition) -> Result<Infallible, Stopped> {
+        let mut woken = self.handling.woken.subscribe();
         loop {
             let idle = self.tenure.lanes().is_empty();
             let pause = if idle {
@@ -74,6 +76,8 @@ impl<H: BatchHandler> Drain<H> {
                 biased;
                 () = partition.stop.cancelled() => return Err(Stopped),
                 () = self.tenure.parked.notified() => {}
+                // Never closed: this drain shares the sender.
+                _ = woken.changed() => {}
                 () = until => {}
             }
         }
@@ -81,6 +85,7 @@ impl<H: BatchHandler> Drain<H> {
 
     /// Attends to every key that is due, one step each; returns how long there is nothing to do.
     async fn attend_due(&mut self) -> Result<Duration, Stopped> {
+        self.waiting.heed_broker();
         let version = self.tenure.lanes().version();
         let due = loop {
             match store::due(&self.handling.pool, self.tenure.place()).await {
@@ -99,8 +104,11 @@ impl<H: BatchHandler> Drain<H> {
                 next = next.min(key.wait());
                 break;
             }
-            next = Duration::ZERO;
-            self.attend(key).await?;
+            match self.attend(key).await? {
+                None => next = Duration::ZERO,
+                // Only what an operator gave up goes on meanwhile.
+                Some(wait) => next = next.min(wait),
+            }
             self.waiting.go_on()?;
         }
         Ok(next)

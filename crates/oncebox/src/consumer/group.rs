@@ -2,6 +2,7 @@
 //!
 //! Everything here runs on the poll thread, inside `poll`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use telemetry::emit;
 use tokio_util::sync::CancellationToken;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Share};
 use super::happening::{AssignmentChanged, CommitFailed, LagSeen};
 use super::health::ConsumerHealth;
 use super::partition::{Owned, Partition, Task, end_tasks};
@@ -28,11 +29,12 @@ pub(super) struct Group {
     pub(super) name: String,
     pub(super) health: ConsumerHealth,
     pub(super) stop: CancellationToken,
-    pub(super) batch_records: usize,
-    pub(super) batch_bytes: usize,
+    share: Arc<Share>,
     pub(super) deadline: Duration,
     pub(super) start_task: StartTask,
     owned: Mutex<Owned>,
+    /// Counts the assignments.
+    assignment: AtomicU64,
 }
 
 impl Group {
@@ -40,7 +42,7 @@ impl Group {
         name: String,
         health: ConsumerHealth,
         stop: CancellationToken,
-        batch: (usize, usize),
+        share: Share,
         deadline: Duration,
         start_task: StartTask,
     ) -> Self {
@@ -48,12 +50,17 @@ impl Group {
             name,
             health,
             stop,
-            batch_records: batch.0,
-            batch_bytes: batch.1,
+            share: Arc::new(share),
             deadline,
             start_task,
             owned: Mutex::default(),
+            assignment: AtomicU64::new(0),
         }
+    }
+
+    /// Differs from what it was when another set of partitions was owned.
+    pub(super) fn assignment(&self) -> u64 {
+        self.assignment.load(Ordering::Acquire)
     }
 
     pub(super) fn owned(&self) -> MutexGuard<'_, Owned> {
@@ -63,7 +70,7 @@ impl Group {
     fn assigned(&self, list: &TopicPartitionList) {
         let mut owned = self.owned();
         for element in list.elements() {
-            let buffer = Buffer::new(self.batch_records, self.batch_bytes);
+            let buffer = Buffer::new(Arc::clone(&self.share));
             let partition = Arc::new(Partition::new(
                 element.topic(),
                 element.partition(),
@@ -111,6 +118,8 @@ impl Group {
 
     fn changed(&self, what: &'static str, partitions: usize, owned: usize) {
         self.health.set_assigned(owned);
+        self.share.divide(owned);
+        self.assignment.fetch_add(1, Ordering::AcqRel);
         if partitions > 0 {
             emit(AssignmentChanged {
                 group: &self.name,
@@ -120,6 +129,17 @@ impl Group {
             });
         }
     }
+}
+
+/// The partitions as librdkafka wants them.
+pub(super) fn list_of<'a>(
+    partitions: impl Iterator<Item = &'a Arc<Partition>>,
+) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.number);
+    }
+    list
 }
 
 /// The finished prefixes that the broker does not know yet; they are noted as committed.
@@ -151,12 +171,12 @@ impl ConsumerContext for Group {
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        // A partition that was paused when it left must not come back paused.
+        // Resumed when each has its own queue: what is fetched before that comes to the common one, and is fetched again.
         if let Rebalance::Assign(list) = rebalance
             && list.count() > 0
-            && let Err(error) = consumer.resume(list)
+            && let Err(error) = consumer.pause(list)
         {
-            tracing::warn!(group = self.name, %error, "assigned partitions not resumed");
+            tracing::warn!(group = self.name, %error, "assigned partitions not paused");
         }
     }
 

@@ -1,12 +1,18 @@
 //! What a consumer does that is worth a metric, a log line or both: one struct each.
 
+mod flood;
+mod inbox;
 mod parking;
+mod sequence;
 
 use std::time::Duration;
 
 use telemetry::Happening;
 
+pub(super) use flood::{DeadLetterPutOff, FloodGuardClosed, FloodGuardOpened};
+pub(super) use inbox::{InboxKept, InboxNotKept, OldMet};
 pub(super) use parking::{KeyReturned, ParkingDepth, ParkingFull, RecordsParked, Superseded};
+pub(super) use sequence::{GapGivenUp, SequenceAwaited, SequenceDropped};
 
 use crate::failure::Failure;
 use crate::record::Record;

@@ -23,6 +23,8 @@ struct State {
     broker: Mutex<Option<BrokerProblem>>,
     /// By topic and partition.
     outages: Mutex<BTreeMap<(String, i32), String>>,
+    /// Partitions that their flood guards pause, likewise.
+    guards: Mutex<BTreeMap<(String, i32), String>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +58,7 @@ impl ConsumerHealth {
             assigned: AtomicUsize::new(0),
             broker: Mutex::default(),
             outages: Mutex::default(),
+            guards: Mutex::default(),
         };
         Self {
             state: Arc::new(state),
@@ -78,7 +81,11 @@ impl ConsumerHealth {
             broker_error: lock(&state.broker)
                 .as_ref()
                 .map(|problem| problem.text.clone()),
-            outage: lock(&state.outages).values().next().cloned(),
+            outage: lock(&state.outages)
+                .values()
+                .next()
+                .or(lock(&state.guards).values().next())
+                .cloned(),
         }
     }
 
@@ -143,13 +150,27 @@ impl ConsumerHealth {
 
     /// Notes what a partition waits for, or that it goes on.
     pub(super) fn set_outage(&self, topic: &str, partition: i32, problem: Option<String>) {
-        let mut outages = lock(&self.state.outages);
-        let place = (topic.to_owned(), partition);
-        match problem {
-            Some(problem) => outages.insert(place, problem),
-            None => outages.remove(&place),
-        };
+        set(&self.state.outages, topic, partition, problem);
     }
+
+    /// Notes why a partition's flood guard pauses it, or that it does not.
+    pub(super) fn set_guard(&self, topic: &str, partition: i32, problem: Option<String>) {
+        set(&self.state.guards, topic, partition, problem);
+    }
+}
+
+fn set(
+    problems: &Mutex<BTreeMap<(String, i32), String>>,
+    topic: &str,
+    partition: i32,
+    problem: Option<String>,
+) {
+    let mut problems = lock(problems);
+    let place = (topic.to_owned(), partition);
+    match problem {
+        Some(problem) => problems.insert(place, problem),
+        None => problems.remove(&place),
+    };
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

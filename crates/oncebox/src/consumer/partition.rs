@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::buffer::Buffer;
+use super::prefix::Prefix;
 
 /// Shared by the poll thread and the partition's task.
 #[derive(Debug)]
@@ -19,11 +20,13 @@ pub(super) struct Partition {
     pub(super) buffer: Buffer,
     /// Asks the task to end: no new batch, no more waiting; the transaction in hand may finish.
     pub(super) stop: CancellationToken,
-    /// The offset after the last finished record; -1 before the first.
+    prefix: Mutex<Prefix>,
+    /// The offset after the last record of the finished prefix; -1 before the first.
     finished: AtomicI64,
     /// What the broker was told last; -1 when nothing or when telling failed.
     committed: AtomicI64,
-    paused: AtomicBool,
+    /// Since when records have been taken without interruption.
+    flows_since: Mutex<Instant>,
     /// Since when another process is known to own it.
     superseded: Mutex<Option<Instant>>,
     task: Mutex<Option<Task>>,
@@ -44,9 +47,10 @@ impl Partition {
             number,
             buffer,
             stop,
+            prefix: Mutex::default(),
             finished: AtomicI64::new(-1),
             committed: AtomicI64::new(-1),
-            paused: AtomicBool::new(false),
+            flows_since: Mutex::new(Instant::now()),
             superseded: Mutex::default(),
             task: Mutex::default(),
         }
@@ -56,9 +60,25 @@ impl Partition {
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
 
-    /// Every record before `offset` is finished: its transaction is committed.
+    /// Every record before `offset` is finished, its transaction being committed, but for those that go their own way.
     pub(super) fn finish(&self, offset: i64) {
-        self.finished.store(offset, Ordering::Release);
+        self.progress(|prefix| prefix.reach(offset));
+    }
+
+    /// The record at that offset goes its own way.
+    pub(super) fn begin(&self, offset: i64) {
+        self.progress(|prefix| prefix.begin(offset));
+    }
+
+    /// It is finished.
+    pub(super) fn end(&self, offset: i64) {
+        self.progress(|prefix| prefix.end(offset));
+    }
+
+    fn progress(&self, change: impl FnOnce(&mut Prefix)) {
+        let mut prefix = self.prefix.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut prefix);
+        self.finished.store(prefix.finished(), Ordering::Release);
     }
 
     /// The offset after the last finished record, where there is one.
@@ -81,13 +101,21 @@ impl Partition {
         self.committed.store(-1, Ordering::Release);
     }
 
-    /// Notes whether it is paused; true when that is news.
-    pub(super) fn set_paused(&self, paused: bool) -> bool {
-        self.paused.swap(paused, Ordering::AcqRel) != paused
+    /// Notes that nothing can be taken for a time.
+    pub(super) fn hold_up(&self, time: Duration) {
+        *self
+            .flows_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now() + time;
     }
 
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Acquire)
+    /// How long records have been taken without interruption.
+    pub(super) fn flowing_for(&self) -> Duration {
+        let since = *self
+            .flows_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Instant::now().saturating_duration_since(since)
     }
 
     /// Notes that another process owns it; true when that is news.

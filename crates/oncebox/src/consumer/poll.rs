@@ -1,7 +1,6 @@
-//! The thread that polls: it fetches, commits, pauses and resumes, and never waits for a handler.
+//! The thread that polls: it fetches and commits, and never waits for a handler.
 //!
-//! A group expels a member that does not poll, so nothing here may depend on how long handling takes. A paused
-//! partition is polled all the same.
+//! A group expels a member that does not poll, so nothing here may depend on how long handling takes.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,31 +9,39 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::DateTime;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::topic_partition_list::TopicPartitionList;
 use telemetry::emit;
 
 use super::ConsumerError;
+use super::bell::Bell;
 use super::group::{Group, finished_offsets};
 use super::happening::{BrokerTrouble, CommitFailed};
+use super::intake::Intakes;
 use super::partition::{Partition, end_tasks};
 use crate::headers::Headers;
 use crate::record::Record;
 
-/// Longest wait for records, and so the longest until shutdown is noticed.
+/// Longest wait for something to do, and so the longest until shutdown is noticed.
 const IDLE: Duration = Duration::from_millis(100);
-/// Between rounds of commits, pauses and resumes; also the wait for records while a partition is paused.
+/// Between looks at the clock for what is done now and then.
 const ROUND: Duration = Duration::from_millis(20);
 /// Between commits: each is a request and a record in the broker's offsets topic.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
 /// How long the group may take to tell this member that it lost a partition which another process works for.
 const SUPERSEDED_FOR: Duration = Duration::from_secs(30);
 
-/// Polls until the group is told to stop, then ends all tasks, commits and leaves.
-pub(super) fn run(consumer: BaseConsumer<Group>) -> Result<(), ConsumerError> {
+/// Polls until the group is told to stop, then ends all tasks, commits and leaves. The bell rings when there is room in a
+/// buffer.
+pub(super) fn run(
+    mut consumer: BaseConsumer<Group>,
+    bell: &Arc<Bell>,
+) -> Result<(), ConsumerError> {
+    let ringing = Arc::clone(bell);
+    consumer.set_nonempty_callback(move || ringing.ring());
+    let consumer = Arc::new(consumer);
     let group = Arc::clone(consumer.context());
-    let result = poll_until_stopped(&consumer, &group);
+    let result = poll_until_stopped(&consumer, &group, bell);
     let partitions = group.owned().drain();
     end_tasks(&partitions, group.deadline);
     group.commit_now(&consumer, &partitions);
@@ -43,29 +50,56 @@ pub(super) fn run(consumer: BaseConsumer<Group>) -> Result<(), ConsumerError> {
     result
 }
 
-fn poll_until_stopped(consumer: &BaseConsumer<Group>, group: &Group) -> Result<(), ConsumerError> {
+fn poll_until_stopped(
+    consumer: &Arc<BaseConsumer<Group>>,
+    group: &Group,
+    bell: &Arc<Bell>,
+) -> Result<(), ConsumerError> {
+    let mut intakes = Intakes::new(Arc::clone(consumer), Arc::clone(bell));
     let (mut last_round, mut last_commit) = (Instant::now(), Instant::now());
-    let mut any_paused = false;
     while !group.stop.is_cancelled() {
-        match consumer.poll(if any_paused { ROUND } else { IDLE }) {
-            Some(Ok(message)) => deliver(consumer, group, &message),
-            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                return Err(ConsumerError::Fatal(code.to_string()));
-            }
-            Some(Err(error)) => trouble(group, &error),
-            None => {}
-        }
+        bell.wait(IDLE);
+        serve(consumer, group)?;
+        intakes.follow()?;
+        intakes
+            .take_in(|partition, event| deliver(group, partition, event))
+            .map_err(|code| ConsumerError::Fatal(code.to_string()))?;
         let now = Instant::now();
         if now - last_round < ROUND {
             continue;
         }
         last_round = now;
         group.health.polled();
-        any_paused = resume(consumer, group);
         if now - last_commit >= COMMIT_EVERY {
             last_commit = now;
             commit(consumer, group);
             check_tasks(group)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is not a record of some partition: rebalances, answers to commits, errors, figures.
+fn serve(consumer: &BaseConsumer<Group>, group: &Group) -> Result<(), ConsumerError> {
+    // An event that is served within polling looks like none.
+    let mut silent = 0;
+    while silent < 2 {
+        match consumer.poll(Duration::ZERO) {
+            None => silent += 1,
+            Some(Ok(message)) => {
+                silent = 0;
+                // Of a partition that could not be paused until it had a queue of its own.
+                if let Some(partition) = owner(group, &message) {
+                    partition.buffer.push(record(&message));
+                }
+            }
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                return Err(ConsumerError::Fatal(code.to_string()));
+            }
+            Some(Err(error)) => {
+                silent = 0;
+                trouble(group, &error);
+            }
         }
     }
     Ok(())
@@ -93,43 +127,31 @@ fn check_tasks(group: &Group) -> Result<(), ConsumerError> {
     Ok(())
 }
 
-fn deliver(consumer: &BaseConsumer<Group>, group: &Group, message: &BorrowedMessage<'_>) {
-    let partition = group
-        .owned()
+/// Fetched before a rebalance took the partition away, a record is nobody's here: its new owner gets it.
+fn owner(group: &Group, message: &BorrowedMessage<'_>) -> Option<Arc<Partition>> {
+    let owned = group.owned();
+    owned
         .get(message.topic(), message.partition())
-        .map(Arc::clone);
-    // Fetched before a rebalance took the partition away: its new owner gets it.
-    let Some(partition) = partition else { return };
-    group.health.broker_delivers();
-    if partition.buffer.push(record(message)) && partition.set_paused(true) {
-        let list = list_of(std::iter::once(&partition));
-        if let Err(error) = consumer.pause(&list) {
-            partition.set_paused(false);
-            tracing::warn!(group = group.name, %error, "partition not paused; its buffer grows");
-        }
-    }
+        .map(Arc::clone)
 }
 
-/// Resumes partitions whose buffers have room; true when some are still paused.
-fn resume(consumer: &BaseConsumer<Group>, group: &Group) -> bool {
-    let paused: Vec<Arc<Partition>> = group
-        .owned()
-        .iter()
-        .filter(|partition| partition.is_paused())
-        .map(Arc::clone)
-        .collect();
-    let (hungry, full): (Vec<_>, Vec<_>) = paused
-        .into_iter()
-        .partition(|partition| partition.buffer.wants_more());
-    if !hungry.is_empty() {
-        match consumer.resume(&list_of(hungry.iter())) {
-            Ok(()) => hungry.iter().for_each(|partition| {
-                partition.set_paused(false);
-            }),
-            Err(error) => tracing::warn!(group = group.name, %error, "partitions not resumed"),
+/// Whether there is room for more.
+fn deliver(
+    group: &Group,
+    partition: &Partition,
+    event: KafkaResult<BorrowedMessage<'_>>,
+) -> Result<bool, KafkaError> {
+    match event {
+        Ok(message) => {
+            group.health.broker_delivers();
+            Ok(partition.buffer.push(record(&message)))
+        }
+        Err(error @ KafkaError::MessageConsumptionFatal(_)) => Err(error),
+        Err(error) => {
+            trouble(group, &error);
+            Ok(true)
         }
     }
-    !full.is_empty()
 }
 
 fn commit(consumer: &BaseConsumer<Group>, group: &Group) {
@@ -168,14 +190,6 @@ fn trouble(group: &Group, error: &KafkaError) {
             error: &text,
         });
     }
-}
-
-fn list_of<'a>(partitions: impl Iterator<Item = &'a Arc<Partition>>) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition(&partition.topic, partition.number);
-    }
-    list
 }
 
 fn record(message: &BorrowedMessage<'_>) -> Record {

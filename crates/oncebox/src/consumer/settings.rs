@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::dead_letter;
+use crate::flood::FloodPolicy;
 use crate::parking::OnDeadLetter;
 use crate::retry::RetryPolicy;
+use crate::sequence::InSequence;
 
 /// Settings of one consumer; start from [`ConsumerSettings::new`] and change fields.
 #[derive(Debug, Clone)]
@@ -21,18 +23,31 @@ pub struct ConsumerSettings {
     pub topic_prefix: String,
     /// Retries of transient failures.
     pub retry: RetryPolicy,
+    /// What keeps an outage from becoming dead letters.
+    pub flood: FloodPolicy,
     /// What becomes of a key's later records when one of its records is dead-lettered; they are handled.
     pub on_dead_letter: OnDeadLetter,
+    /// Whether and how each key's sequence (header `oncebox-sequence`) is demanded; it is not. See [`crate::sequence`].
+    pub in_sequence: Option<InSequence>,
     /// Parked records of one partition beyond which it waits instead of parking more; 100,000.
     pub parked_limit: usize,
     /// Most records in one transaction; 500.
     pub batch_max_records: usize,
-    /// Most bytes (keys, values, headers) in one transaction, and half of what a partition buffers; 4 MiB. A single larger record still passes.
+    /// Most bytes (keys, values, headers) in one transaction; 4 MiB. A single larger record still passes.
     pub batch_max_bytes: usize,
+    /// Memory for fetched records that wait for their turn, of all partitions together; 2 MiB. Each partition gets its share,
+    /// between 64 KiB and 1 MiB, and one more record, however large.
+    pub buffer_max_bytes: usize,
+    /// How many records of order-free types (see [`BatchHandler::order_free`](crate::BatchHandler::order_free)) one
+    /// partition handles at once; 8. Each needs a connection of the pool.
+    pub order_free_at_once: usize,
     /// How long one call of a handler may take before it is cut and counted as transient; 30 s.
     pub handler_timeout: Duration,
     /// How long a batch in hand may go on after shutdown or a lost partition; 10 s.
     pub shutdown_deadline: Duration,
+    /// How long an event's row stays in the inbox after it was handled, and so for how long its duplicates are recognised;
+    /// 14 days, and not less than one. Of several consumers of a database the longest counts. See [`crate::retention`].
+    pub inbox_retention: Duration,
     /// What makes two records the same event.
     pub identity: Identity,
     /// librdkafka properties beyond and over those of this kit.
@@ -62,12 +77,17 @@ impl ConsumerSettings {
             topics: topics.into_iter().map(Into::into).collect(),
             topic_prefix: String::new(),
             retry: RetryPolicy::default(),
+            flood: FloodPolicy::default(),
             on_dead_letter: OnDeadLetter::default(),
+            in_sequence: None,
             parked_limit: 100_000,
             batch_max_records: 500,
             batch_max_bytes: 4 * 1024 * 1024,
+            buffer_max_bytes: 2 * 1024 * 1024,
+            order_free_at_once: 8,
             handler_timeout: Duration::from_secs(30),
             shutdown_deadline: Duration::from_secs(10),
+            inbox_retention: Duration::from_secs(14 * 24 * 3600),
             identity: Identity::default(),
             kafka: BTreeMap::new(),
         }

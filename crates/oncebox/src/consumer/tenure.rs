@@ -9,7 +9,10 @@ use sqlx::PgPool;
 use telemetry::emit;
 use tokio::sync::Notify;
 
+use super::flood_guard::FloodGuard;
 use super::happening::{ParkingDepth, RecordsParked};
+use super::health::ConsumerHealth;
+use crate::flood::FloodPolicy;
 use crate::ownership::{self, Place};
 use crate::parking::Lane;
 use crate::parking::lanes::Lanes;
@@ -24,15 +27,22 @@ pub(super) struct Tenure {
     lanes: Mutex<Lanes<Lane>>,
     /// Parked records.
     records: AtomicI64,
-    /// Rung when something was parked.
+    /// Rung when something was parked, or may be tried again.
     pub(super) parked: Notify,
+    pub(super) guard: FloodGuard,
 }
 
 impl Tenure {
     /// Takes the partition over: first the epoch, so that nobody else changes what is read after it.
-    pub(super) async fn begin(pool: &PgPool, place: Place<'_>) -> Result<Self, sqlx::Error> {
+    pub(super) async fn begin(
+        pool: &PgPool,
+        place: Place<'_>,
+        flood: FloodPolicy,
+        health: ConsumerHealth,
+    ) -> Result<Self, sqlx::Error> {
         let epoch = ownership::raise(pool, place).await?;
         let (lanes, records) = store::load(pool, place).await?;
+        let guard = FloodGuard::begin(pool, place, flood, health).await?;
         let tenure = Self {
             group: place.consumer.to_owned(),
             topic: place.topic.to_owned(),
@@ -41,6 +51,7 @@ impl Tenure {
             lanes: Mutex::new(Lanes::new(lanes)),
             records: AtomicI64::new(records),
             parked: Notify::new(),
+            guard,
         };
         if records > 0 {
             tenure.tell();

@@ -15,15 +15,19 @@ use telemetry::emit;
 use super::batch::Chunk;
 use super::happening::{BatchCommitted, DeadLettered, LeftAlone};
 use super::tenure::Tenure;
+use super::trace;
 use super::worker::Handling;
 use crate::attempts::{self, Attempted};
 use crate::dead_letter::Letter;
 use crate::failure::{BatchFailure, Classify, ErrorClass, Failure};
+use crate::flood::guard::Side;
 use crate::handler::{BatchHandler, with_call_limit};
+use crate::inbox::expiry::EXPIRED;
 use crate::inbox::{self, Dying};
 use crate::ownership;
 use crate::parking::decide::LaneEnd;
 use crate::parking::{Lane, OnDeadLetter, store};
+use crate::sequence::store::{Advanced, advance};
 
 /// How long a rollback is waited for; it happens without being waited for too.
 const ROLLBACK_WAIT: Duration = Duration::from_millis(500);
@@ -37,6 +41,8 @@ pub(super) enum Uncommitted {
     Handler(BatchFailure),
     /// The partition is somebody else's.
     Superseded,
+    /// A key's stream has moved since it was read: what has its turn is to be decided anew.
+    Moved,
 }
 
 impl From<sqlx::Error> for Uncommitted {
@@ -74,8 +80,10 @@ pub(super) struct Judged {
 pub(super) enum Origin<'a> {
     /// The topic: records may be parked, and attempts that were counted in place are forgotten.
     Topic(&'a BTreeMap<i64, Attempted>),
-    /// The parking: the key's records up to that one are taken out.
-    Parking(Lane, i64),
+    /// The topic, as one record that needs no order: it is parked in a lane of its own and holds nothing.
+    Alone,
+    /// The parking: these of the key's records, by their numbers, are taken out.
+    Parking(Lane, &'a [i64]),
 }
 
 /// One try at a chunk.
@@ -111,6 +119,14 @@ impl<H: BatchHandler> Try<'_, H> {
         if !ownership::check(&mut tx, place, self.tenure.epoch).await? {
             return Err(self.roll_back(tx, Uncommitted::Superseded).await);
         }
+        let streams = chunk.advanced(!matches!(verdict, Some(Verdict::Park(..))));
+        let mut wakes = false;
+        if !streams.is_empty() {
+            match advance(&mut tx, place, &streams).await? {
+                Advanced::Written { woken } => wakes = woken > 0,
+                Advanced::Moved => return Err(self.roll_back(tx, Uncommitted::Moved).await),
+            }
+        }
         let mut duplicates = 0;
         if handle {
             duplicates = self.mark_processed(&mut tx, chunk).await?;
@@ -126,10 +142,20 @@ impl<H: BatchHandler> Try<'_, H> {
         let letters = self.letters(chunk, verdict);
         let buried = self.bury(&mut tx, letters).await?;
         let end = self.close(&mut tx, chunk, verdict, &buried).await?;
+        let saved = self.tenure.guard.save(&mut tx, place).await?;
         tx.commit().await?;
+        self.tenure.guard.saved(saved);
+        let handled: &[_] = if handle { &chunk.deliveries } else { &[] };
+        if self.tenure.guard.succeeded(self.side(), handled) {
+            // What is parked may be tried again.
+            self.tenure.parked.notify_one();
+        }
 
         if let Some(change) = end.parked {
             self.tenure.changed(change);
+        }
+        if wakes {
+            handling.woken.send_modify(|times| *times += 1);
         }
         emit(LeftAlone {
             group: place.consumer,
@@ -140,10 +166,11 @@ impl<H: BatchHandler> Try<'_, H> {
         emit(BatchCommitted {
             group: place.consumer,
             topic: place.topic,
-            handled: if handle { chunk.deliveries.len() } else { 0 },
+            handled: handled.len(),
             dead: buried.len(),
             duration: started.elapsed(),
         });
+        trace::handled(place.consumer, handled, started.elapsed());
         for letter in &buried {
             emit(DeadLettered {
                 group: place.consumer,
@@ -153,6 +180,14 @@ impl<H: BatchHandler> Try<'_, H> {
             });
         }
         Ok(end.lane)
+    }
+
+    fn side(&self) -> Side {
+        match self.origin {
+            Origin::Topic(_) => Side::Topic,
+            Origin::Alone => Side::Free,
+            Origin::Parking(..) => Side::Parking,
+        }
     }
 
     async fn mark_processed(
@@ -310,6 +345,14 @@ impl<H: BatchHandler> Try<'_, H> {
             }
             None => false,
         });
+        let refused: Vec<_> = letters
+            .iter()
+            .filter(|letter| letter.failure.code == EXPIRED)
+            .map(|letter| letter.event_id)
+            .collect();
+        if !refused.is_empty() {
+            inbox::mark_refused(tx, group, &refused).await?;
+        }
         let mut batch = self.handling.outbox.batch();
         let now = Utc::now();
         for letter in &letters {
@@ -340,11 +383,18 @@ impl<H: BatchHandler> Try<'_, H> {
                 attempts::forget(tx, place, &offsets).await?;
                 Ok(Closed { parked, lane: None })
             }
-            Origin::Parking(lane, seq) => {
-                // A record without key holds nothing: its lane is its own.
-                let last = buried.last().filter(|letter| letter.record.key.is_some());
+            Origin::Alone => {
+                let policy = OnDeadLetter::Continue;
+                let parked = park::park(tx, place, chunk, verdict, buried, policy).await?;
+                Ok(Closed { parked, lane: None })
+            }
+            Origin::Parking(lane, rows) => {
+                // A record without key, or that needs no order, holds nothing: its lane is its own.
+                let last = buried.last();
+                let last = last.filter(|letter| lane != Lane::alone(letter.record));
                 let last = last.map(|letter| letter.event_id);
-                let (end, removed) = store::finish_head(tx, place, lane, seq, last, policy).await?;
+                let (end, removed) =
+                    store::finish_head(tx, place, lane, rows, last, policy).await?;
                 let removed = i64::try_from(removed).unwrap_or(i64::MAX);
                 Ok(Closed {
                     parked: Some(-removed),

@@ -50,6 +50,7 @@ impl Waiting {
         let delay = RetryPolicy::OUTAGE.delay_after(*times);
         self.health
             .set_outage(topic, partition, Some(failure.to_string()));
+        self.partition.hold_up(delay);
         self.sleep(delay).await
     }
 
@@ -95,6 +96,18 @@ impl Waiting {
             biased;
             () = self.partition.stop.cancelled() => Err(Stopped),
             () = tokio::time::sleep(time) => Ok(()),
+        }
+    }
+
+    /// How long nothing has kept records from coming: neither an outage nor a broker that is away.
+    pub(super) fn flowing_for(&self) -> Duration {
+        self.partition.flowing_for()
+    }
+
+    /// Notes it while the broker is away, for [`Waiting::flowing_for`].
+    pub(super) fn heed_broker(&self) {
+        if self.health.status().broker_error.is_some() {
+            self.partition.hold_up(Duration::ZERO);
         }
     }
 

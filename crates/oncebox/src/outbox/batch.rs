@@ -55,16 +55,41 @@ impl<'a> OutboxBatch<'a> {
         let payload = self.outbox.codec.encode(event).await?;
         let event_id = EventId::new();
         let key = event.key();
+        let mut headers = event_headers::<E>(event_id, &key, self.outbox.source(), cause);
+        if let Some(not_before) = not_before {
+            let at = not_before.to_rfc3339_opts(SecondsFormat::Micros, true);
+            headers.push(names::NOT_BEFORE, at);
+        }
         let row = OutboxRow {
             event_id,
             topic: self.outbox.topic(E::TOPIC),
-            headers: event_headers::<E>(event_id, &key, self.outbox.source(), cause),
+            headers,
             key: Some(Bytes::from(key)),
             payload: Some(Bytes::from(payload)),
         };
         row.check_sizes(E::TYPE)?;
         self.rows.push(row);
         self.not_before.push(not_before);
+        Ok(event_id)
+    }
+
+    /// Like [`OutboxBatch::push`], with the event's position in its key's stream (header `oncebox-sequence`), for consumers
+    /// that [demand](crate::sequence) it. Number the events of a key from 1 on without a gap, under the lock that the
+    /// aggregate's writers take.
+    ///
+    /// # Errors
+    /// As for [`OutboxBatch::push`].
+    pub async fn push_in_sequence<E: Event>(
+        &mut self,
+        event: &E,
+        cause: &Cause,
+        sequence: u64,
+    ) -> Result<EventId, OutboxError> {
+        let event_id = self.push(event, cause).await?;
+        if let Some(row) = self.rows.last_mut() {
+            row.headers.push(names::SEQUENCE, sequence.to_string());
+            row.check_sizes(E::TYPE)?;
+        }
         Ok(event_id)
     }
 

@@ -3,7 +3,7 @@
 //! Not inside the business transaction: there `notify` takes a lock of the whole database until the commit is flushed, and
 //! writers commit one after the other. Here a task of its own says it once for all that was written within a few milliseconds,
 //! over a connection that nobody needs just then. If it comes before the commit, or not at all, the relay's next look
-//! finds the row: the relay looks more often for a while when it was woken, and some times a second in any case.
+//! finds the row: the relay looks more often for a while when it was woken, and about twice a second in any case.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

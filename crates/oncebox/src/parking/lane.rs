@@ -24,8 +24,18 @@ impl Lane {
     pub(crate) fn of(record: &Record) -> Self {
         match &record.key {
             Some(key) => Self::of_key(key),
-            None => Self(record.position_id().as_uuid()),
+            None => Self::alone(record),
         }
+    }
+
+    /// The lane that stands in the database so.
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// A lane that no other record has, whatever its key.
+    pub(crate) fn alone(record: &Record) -> Self {
+        Self(record.position_id().as_uuid())
     }
 
     /// As it stands in the database.

@@ -102,21 +102,33 @@ pub(crate) async fn park_keys(
     Ok(())
 }
 
+/// A record to be parked.
+#[derive(Debug)]
+pub(crate) struct ToPark<'a> {
+    pub(crate) lane: Lane,
+    pub(crate) record: &'a Record,
+    pub(crate) event_id: Uuid,
+    /// Its place in its key's order, where the consumer demands one; otherwise it is that of arrival.
+    pub(crate) sequence: Option<i64>,
+}
+
 /// Parks records behind whatever is parked of their keys, which [`park_keys`] has locked; returns how many were new.
 pub(crate) async fn park(
     tx: &mut PgConnection,
     place: Place<'_>,
-    records: &[(&Record, Uuid)],
+    records: &[ToPark<'_>],
 ) -> Result<u64, sqlx::Error> {
     let count = records.len();
     let (mut lanes, mut offsets) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut ids, mut keys) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut payloads, mut headers) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    let mut timestamps = Vec::with_capacity(count);
-    for (record, event_id) in records {
-        lanes.push(Lane::of(record).as_uuid());
+    let (mut timestamps, mut sequences) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for to_park in records {
+        let record = to_park.record;
+        lanes.push(to_park.lane.as_uuid());
+        sequences.push(to_park.sequence);
         offsets.push(record.offset);
-        ids.push(*event_id);
+        ids.push(to_park.event_id);
         keys.push(record.key.as_ref().map(|key| key.to_vec()));
         payloads.push(record.value.as_ref().map(|value| value.to_vec()));
         headers.push(record.headers.to_json());
@@ -124,10 +136,12 @@ pub(crate) async fn park(
     }
     let done = sqlx::query(
         r#"insert into oncebox.parked
-               (consumer, topic, "partition", lane, "offset", event_id, key, payload, headers, "timestamp")
-           select $1, $2, $3, lane, "offset", event_id, key, payload, headers, "timestamp"
-           from unnest($4::uuid[], $5::bigint[], $6::uuid[], $7::bytea[], $8::bytea[], $9::jsonb[], $10::timestamptz[])
-                as parking (lane, "offset", event_id, key, payload, headers, "timestamp")
+               (consumer, topic, "partition", lane, "offset", event_id, key, payload, headers, "timestamp",
+                sequence)
+           select $1, $2, $3, lane, "offset", event_id, key, payload, headers, "timestamp", sequence
+           from unnest($4::uuid[], $5::bigint[], $6::uuid[], $7::bytea[], $8::bytea[], $9::jsonb[], $10::timestamptz[],
+                       $11::bigint[])
+                as parking (lane, "offset", event_id, key, payload, headers, "timestamp", sequence)
            order by "offset"
            on conflict (consumer, topic, "partition", "offset", event_id) do nothing"#,
     )
@@ -141,6 +155,7 @@ pub(crate) async fn park(
     .bind(payloads)
     .bind(headers)
     .bind(timestamps)
+    .bind(sequences)
     .execute(tx)
     .await?;
     Ok(done.rows_affected())

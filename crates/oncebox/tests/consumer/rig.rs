@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use oncebox::{
-    BatchHandler, Codec, Consumer, ConsumerHealth, ConsumerSettings, Each, EventId, Headers,
-    Parking, RetryPolicy, dead_letter,
+    BatchHandler, Codec, Consumer, ConsumerHealth, ConsumerSettings, Each, EventId, FloodPolicy,
+    Headers, Parking, RetryPolicy, dead_letter,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -83,6 +83,8 @@ impl Rig {
             max_delay_ms: 60,
             ..RetryPolicy::default()
         };
+        // Most tests are about other things, and bury more than a healthy stream would.
+        settings.flood = no_guard();
         let codec = Codec::new(&testkit::registry_address(), None).unwrap();
         Self {
             database,
@@ -267,6 +269,15 @@ impl Rig {
 
     pub(crate) fn parking(&self) -> Parking {
         Parking::new(self.pool().clone(), GROUP)
+    }
+}
+
+/// A guard that never closes for failures, with slots for everything.
+pub(crate) fn no_guard() -> FloodPolicy {
+    FloodPolicy {
+        successes_per_slot: 0,
+        failing_records: 0,
+        ..FloodPolicy::default()
     }
 }
 

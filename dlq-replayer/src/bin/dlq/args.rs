@@ -120,6 +120,9 @@ pub(crate) struct Replay {
     /// Also letters that were replayed before.
     #[arg(long)]
     pub(crate) again: bool,
+    /// Also events so old that their consumer may have forgotten whether it handled them; kept on record.
+    #[arg(long)]
+    pub(crate) force: bool,
     /// At most so many, the oldest first.
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..=100_000), conflicts_with = "ids")]
     pub(crate) limit: Option<i64>,

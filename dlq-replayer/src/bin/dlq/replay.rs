@@ -53,7 +53,8 @@ fn body(choice: &Replay) -> Value {
         .clone()
         .or_else(|| std::env::var("USER").ok())
         .filter(|actor| !actor.trim().is_empty());
-    let mut body = json!({ "again": choice.again, "dry_run": choice.dry_run });
+    let mut body =
+        json!({ "again": choice.again, "force": choice.force, "dry_run": choice.dry_run });
     let optional = [
         ("ids", (!choice.ids.is_empty()).then(|| json!(choice.ids))),
         ("topic", choice.topic.as_ref().map(|topic| json!(topic))),

@@ -11,6 +11,7 @@ Examples:
   relay parked list --source order --state refused        rows that the broker refuses, and why
   relay parked retry --all --reason 'limit raised'        try them again now
   relay parked skip 4711 --reason 'agreed with billing'   go on without this row
+  relay shards set 4 --reason 'a second relay'            let several relays publish one source
   relay cursor adopt --reason 'restored from a backup'    go on in a restored database";
 
 /// The relay: what it publishes, and the rows that the broker refuses.
@@ -49,6 +50,9 @@ pub(crate) enum Command {
     /// How far a source is published, and putting that elsewhere.
     #[command(subcommand)]
     Cursor(Cursor),
+    /// How a source is divided among relays, and dividing it anew.
+    #[command(subcommand)]
+    Shards(Shards),
     /// Who decided what about a source, when and why.
     Audit {
         /// The source; may be left out where there is one.
@@ -93,7 +97,7 @@ pub(crate) enum State {
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// The source; may be left out where there is one.
+    /// The source; every one otherwise.
     #[arg(long)]
     pub(crate) source: Option<String>,
     /// Only rows in this state.
@@ -172,6 +176,27 @@ pub(crate) enum Cursor {
     /// Go on in a database that was restored or failed over, from the copy that came with it. What was published after that
     /// copy is published again; consumers deduplicate by event id.
     Adopt {
+        /// The source; may be left out where there is one.
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Shards {
+    /// How many there are, and which relay publishes which.
+    Show {
+        /// The source; may be left out where there is one.
+        #[arg(long)]
+        source: Option<String>,
+    },
+    /// Divide the source into so many. What waits is published first, and what commits meanwhile waits.
+    Set {
+        /// How many; a key stays in one shard, whose number may be another than before.
+        #[arg(value_parser = clap::value_parser!(u16).range(1..=32))]
+        shards: u16,
         /// The source; may be left out where there is one.
         #[arg(long)]
         source: Option<String>,

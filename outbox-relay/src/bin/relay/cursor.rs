@@ -4,30 +4,36 @@ use std::io::Write as _;
 
 use cli_kit::text::{self, time};
 use cli_kit::{Client, Done, Failure};
-use outbox_relay::api::views::{CursorSet, CursorView};
+use outbox_relay::api::views::CursorView;
 use outbox_relay::cursor::Cursor;
 use serde_json::json;
 
 use crate::args::{By, actor};
+use crate::change;
 use crate::sources::chosen;
 
 pub(crate) async fn show(client: &Client, source: Option<String>) -> Result<Done, Failure> {
     let source = chosen(client, source).await?;
-    let (answer, view) = client
-        .get::<CursorView>(&["sources", &source, "cursor"], &[])
+    let (answer, views) = client
+        .get::<Vec<CursorView>>(&["sources", &source, "cursor"], &[])
         .await?;
     if client.json {
         text::json(&answer)?;
         return Ok(Done::Something);
     }
     let mut out = std::io::stdout().lock();
-    writeln!(out, "in Kafka, which decides")?;
-    tell(&mut out, view.kafka.as_ref())?;
-    match view.copied_at {
-        Some(at) => writeln!(out, "beside the outbox, of {}", time(at))?,
-        None => writeln!(out, "beside the outbox")?,
+    for view in &views {
+        if views.len() > 1 {
+            writeln!(out, "shard {}", view.shard)?;
+        }
+        writeln!(out, "in Kafka, which decides")?;
+        tell(&mut out, view.kafka.as_ref())?;
+        match view.copied_at {
+            Some(at) => writeln!(out, "beside the outbox, of {}", time(at))?,
+            None => writeln!(out, "beside the outbox")?,
+        }
+        tell(&mut out, view.copy.as_ref())?;
     }
-    tell(&mut out, view.copy.as_ref())?;
     Ok(Done::Something)
 }
 
@@ -58,13 +64,13 @@ pub(crate) async fn set(
 ) -> Result<Done, Failure> {
     let source = chosen(client, source).await?;
     let request = json!({ "to": to, "actor": actor(by.actor)?, "reason": by.reason });
-    let (answer, set) = client
-        .post::<CursorSet>(&["sources", &source, "cursor"], request)
-        .await?;
+    let (answer, set) = change::order(client, &source, "cursor", request).await?;
     if client.json {
         text::json(&answer)?;
     } else {
-        println!("{source} goes on from {}", set.cursor.settled);
+        for cursor in &set.cursors {
+            println!("{source} goes on from {}", cursor.settled);
+        }
     }
     Ok(Done::Something)
 }

@@ -2,8 +2,10 @@
 
 mod args;
 mod audit;
+mod change;
 mod cursor;
 mod parked;
+mod shards;
 mod sources;
 mod status;
 
@@ -12,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use cli_kit::{Client, Done, Failure, Service};
 
-use args::{Arguments, Command, Cursor, Parked};
+use args::{Arguments, Command, Cursor, Parked, Shards};
 
 const RELAY: Service = Service {
     name: "relay",
@@ -44,6 +46,10 @@ async fn run(arguments: Arguments) -> Result<Done, Failure> {
         }
         Command::Cursor(Cursor::Adopt { source, by }) => {
             cursor::set(&client, "adopt", source, by).await
+        }
+        Command::Shards(Shards::Show { source }) => shards::show(&client, source).await,
+        Command::Shards(Shards::Set { shards, source, by }) => {
+            shards::set(&client, shards, source, by).await
         }
         Command::Audit { source, limit } => audit::audit(&client, source, limit).await,
     }

@@ -10,7 +10,7 @@ use outbox_relay::api::views::{BytesView, Decided, ParkedDetail, ParkedView};
 use serde_json::{Value, json};
 
 use crate::args::{List, Rows, State, actor};
-use crate::sources::chosen;
+use crate::sources::{chosen, chosen_or_all};
 
 /// A page, as far as it is read here.
 #[derive(Debug, serde::Deserialize)]
@@ -20,7 +20,7 @@ struct Page {
 }
 
 pub(crate) async fn list(client: &Client, query: List) -> Result<Done, Failure> {
-    let source = chosen(client, query.source).await?;
+    let sources = chosen_or_all(client, query.source).await?;
     let state = query.state.map(|state| {
         match state {
             State::Refused => "refused",
@@ -36,29 +36,57 @@ pub(crate) async fn list(client: &Client, query: List) -> Result<Done, Failure> 
         ("key", query.key),
         ("limit", Some(query.limit.to_string())),
     ];
-    let (answer, page) = client
-        .get::<Page>(&["sources", &source, "parked"], &parameters)
-        .await?;
-    if client.json {
-        text::json(&answer)?;
-    } else if !page.items.is_empty() {
-        let rows: Vec<Vec<String>> = page.items.iter().map(line).collect();
-        text::table(
-            &[
-                "SEQ", "STATE", "TOPIC", "KEY", "BYTES", "ATTEMPTS", "NEXT", "ERROR",
-            ],
-            &rows,
-        )?;
-        if page.next.is_some() {
-            println!("… more; --limit shows up to 100, and --state, --topic or --key narrow it");
-        }
+    let (mut pages, mut answers) = (Vec::new(), serde_json::Map::new());
+    for source in &sources {
+        let (answer, page) = client
+            .get::<Page>(&["sources", source, "parked"], &parameters)
+            .await?;
+        answers.insert(source.clone(), answer);
+        pages.push((source, page));
     }
-    Ok(if page.items.is_empty() {
-        eprintln!("no row of {source} is parked that matches");
+    let nothing = pages.iter().all(|(_, page)| page.items.is_empty());
+    if client.json {
+        // Of one source its page alone, of several by their names.
+        let mut answers: Vec<(String, Value)> = answers.into_iter().collect();
+        let answer = match answers.as_mut_slice() {
+            [(_, only)] => only.take(),
+            _ => Value::Object(answers.into_iter().collect()),
+        };
+        text::json(&answer)?;
+    } else if !nothing {
+        table(&pages)?;
+    }
+    Ok(if nothing {
+        eprintln!("no row of {} is parked that matches", sources.join(", "));
         Done::Nothing
     } else {
         Done::Something
     })
+}
+
+fn table(pages: &[(&String, Page)]) -> std::io::Result<()> {
+    let mut titles = vec![
+        "SEQ", "STATE", "TOPIC", "KEY", "BYTES", "ATTEMPTS", "NEXT", "ERROR",
+    ];
+    let several = pages.len() > 1;
+    if several {
+        titles.insert(0, "SOURCE");
+    }
+    let mut rows = Vec::new();
+    for (source, page) in pages {
+        for row in &page.items {
+            let mut line = line(row);
+            if several {
+                line.insert(0, clean(source));
+            }
+            rows.push(line);
+        }
+    }
+    text::table(&titles, &rows)?;
+    if pages.iter().any(|(_, page)| page.next.is_some()) {
+        println!("… more; --limit shows up to 100, and --state, --topic or --key narrow it");
+    }
+    Ok(())
 }
 
 fn line(row: &ParkedView) -> Vec<String> {

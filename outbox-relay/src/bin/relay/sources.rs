@@ -5,11 +5,7 @@ use outbox_relay::state::Status;
 
 /// The named source, or the only one.
 pub(crate) async fn chosen(client: &Client, named: Option<String>) -> Result<String, Failure> {
-    if let Some(name) = named {
-        return Ok(name);
-    }
-    let (_, sources) = client.get::<Vec<Status>>(&["sources"], &[]).await?;
-    let names: Vec<_> = sources.into_iter().map(|status| status.source).collect();
+    let names = chosen_or_all(client, named).await?;
     match names.as_slice() {
         [only] => Ok(only.clone()),
         _ => Err(Failure::Usage(format!(
@@ -17,4 +13,18 @@ pub(crate) async fn chosen(client: &Client, named: Option<String>) -> Result<Str
             names.join(", ")
         ))),
     }
+}
+
+/// The named source, or every one.
+pub(crate) async fn chosen_or_all(
+    client: &Client,
+    named: Option<String>,
+) -> Result<Vec<String>, Failure> {
+    if let Some(name) = named {
+        return Ok(vec![name]);
+    }
+    let (_, sources) = client.get::<Vec<Status>>(&["sources"], &[]).await?;
+    let mut names: Vec<_> = sources.into_iter().map(|status| status.source).collect();
+    names.dedup();
+    Ok(names)
 }

@@ -23,7 +23,7 @@ pub(crate) async fn status(client: &Client, watch: bool) -> Result<Done, Failure
             }
             let rate = |status: &Status| {
                 let (at, published) = before.as_ref()?;
-                let earlier = published.get(&status.source)?;
+                let earlier = published.get(&name(status))?;
                 let rows = status.published_rows.saturating_sub(*earlier);
                 Some(rows as f64 / now.duration_since(*at).as_secs_f64())
             };
@@ -34,7 +34,7 @@ pub(crate) async fn status(client: &Client, watch: bool) -> Result<Done, Failure
         }
         let published = sources
             .into_iter()
-            .map(|status| (status.source, status.published_rows))
+            .map(|status| (name(&status), status.published_rows))
             .collect();
         before = Some((now, published));
         tokio::select! {
@@ -43,6 +43,16 @@ pub(crate) async fn status(client: &Client, watch: bool) -> Result<Done, Failure
         }
     }
     Ok(Done::Something)
+}
+
+/// The source, with the shard where it is divided.
+fn name(status: &Status) -> String {
+    let source = text::clean(&status.source);
+    if status.shards > 1 {
+        format!("{source}/{}", status.shard)
+    } else {
+        source
+    }
 }
 
 fn show(sources: &[Status], rate: impl Fn(&Status) -> Option<f64>) -> std::io::Result<()> {
@@ -58,7 +68,7 @@ fn show(sources: &[Status], rate: impl Fn(&Status) -> Option<f64>) -> std::io::R
         .map(|status| {
             let parked = status.parked;
             vec![
-                text::clean(&status.source),
+                name(status),
                 status.state.name().to_owned(),
                 status.published_rows.to_string(),
                 rate(status).map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
@@ -96,7 +106,7 @@ fn show(sources: &[Status], rate: impl Fn(&Status) -> Option<f64>) -> std::io::R
         };
         println!(
             "\n{} {}: {}",
-            text::clean(&status.source),
+            name(status),
             status.state.name(),
             text::clean(&reason)
         );

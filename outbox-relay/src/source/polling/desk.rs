@@ -7,8 +7,9 @@ use sqlx::{Connection as _, FromRow, PgConnection};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{PollingSource, link};
+use super::PollingSource;
 use crate::api::views::AuditLine;
+use crate::shard::Shard;
 use crate::source::SourceError;
 
 /// Counting stops here: a figure for a dashboard must not cost a scan of millions.
@@ -122,22 +123,20 @@ impl PollingSource {
         let sql = format!(
             "select {COLUMNS} from oncebox.relay_parked where {CHOSEN} and seq > $5 order by seq limit $6"
         );
-        let mut connection = self.link.take().await?;
-        let asked = async {
-            let rows = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-                .bind(choice.seq)
-                .bind(&choice.topic)
-                .bind(&choice.key)
-                .bind(&choice.state)
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&mut connection)
-                .await?;
-            Ok(rows)
-        };
-        let rows = link::answer(asked).await?;
-        self.link.keep(connection);
-        Ok(rows)
+        self.link
+            .ask(async |connection| {
+                let rows = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                    .bind(choice.seq)
+                    .bind(&choice.topic)
+                    .bind(&choice.key)
+                    .bind(&choice.state)
+                    .bind(after)
+                    .bind(limit)
+                    .fetch_all(connection)
+                    .await?;
+                Ok(rows)
+            })
+            .await
     }
 
     /// Value and headers of a parked row.
@@ -148,18 +147,17 @@ impl PollingSource {
         &mut self,
         seq: i64,
     ) -> Result<Option<(Option<Vec<u8>>, serde_json::Value)>, SourceError> {
-        let mut connection = self.link.take().await?;
-        let asked = async {
-            let row =
-                sqlx::query_as("select payload, headers from oncebox.relay_parked where seq = $1")
-                    .bind(seq)
-                    .fetch_optional(&mut connection)
-                    .await?;
-            Ok(row)
-        };
-        let content = link::answer(asked).await?;
-        self.link.keep(connection);
-        Ok(content)
+        self.link
+            .ask(async |connection| {
+                let row = sqlx::query_as(
+                    "select payload, headers from oncebox.relay_parked where seq = $1",
+                )
+                .bind(seq)
+                .fetch_optional(connection)
+                .await?;
+                Ok(row)
+            })
+            .await
     }
 
     /// Lines of the audit before a number, the newest first, at most so many.
@@ -167,21 +165,19 @@ impl PollingSource {
     /// # Errors
     /// [`SourceError`].
     pub async fn audit(&mut self, before: i64, limit: i64) -> Result<Vec<AuditLine>, SourceError> {
-        let mut connection = self.link.take().await?;
-        let asked = async {
-            let lines = sqlx::query_as(
-                "select id, at, actor, action, reason, rows, detail from oncebox.relay_audit
+        self.link
+            .ask(async |connection| {
+                let lines = sqlx::query_as(
+                    "select id, at, actor, action, reason, rows, detail from oncebox.relay_audit
                  where id < $1 order by id desc limit $2",
-            )
-            .bind(before)
-            .bind(limit)
-            .fetch_all(&mut connection)
-            .await?;
-            Ok(lines)
-        };
-        let lines = link::answer(asked).await?;
-        self.link.keep(connection);
-        Ok(lines)
+                )
+                .bind(before)
+                .bind(limit)
+                .fetch_all(connection)
+                .await?;
+                Ok(lines)
+            })
+            .await
     }
 
     /// Decides about rows; returns how many it concerns.
@@ -194,17 +190,21 @@ impl PollingSource {
         decision: Decision,
         decided: Decided<'_>,
     ) -> Result<u64, SourceError> {
-        let mut connection = self.link.take().await?;
-        let rows = link::answer(decide(&mut connection, choice, decision, decided)).await?;
-        self.link.keep(connection);
-        Ok(rows)
+        self.link
+            .ask(async |connection| decide(connection, choice, decision, decided).await)
+            .await
     }
 }
 
-pub(super) async fn parkings(connection: &mut PgConnection) -> Result<Parkings, SourceError> {
+pub(super) async fn parkings(
+    connection: &mut PgConnection,
+    shard: Shard,
+) -> Result<Parkings, SourceError> {
+    let shard = shard.parked();
     let count = |state: &str| {
         format!(
-            "(select count(*) from (select from oncebox.relay_parked where state = '{state}' limit {BOUND}) as counted) as {state}"
+            "(select count(*) from (
+                select from oncebox.relay_parked where state = '{state}' and {shard} limit {BOUND}) as counted) as {state}"
         )
     };
     let sql = format!(

@@ -31,13 +31,28 @@ impl Link {
         let options = PgConnectOptions::from_str(url)?
             .application_name("outbox-relay")
             // The planner's estimate for "xid >= x" is poor where most rows are published already; every question is
-            // a scan of an index by design.
-            .options([("enable_seqscan", "off")]);
+            // a scan of an index by design, which ends at its limit. That much being said, a plan serves for every
+            // value: to plan a look anew, over a partition a day, would take six times as long as the look itself.
+            .options([
+                ("enable_seqscan", "off"),
+                ("enable_bitmapscan", "off"),
+                ("plan_cache_mode", "force_generic_plan"),
+                ("jit", "off"),
+            ]);
         Ok(Self {
             options,
             connection: None,
             identity: None,
         })
+    }
+
+    /// Another one to the same address, not yet connected.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            options: self.options.clone(),
+            connection: None,
+            identity: None,
+        }
     }
 
     /// The connection, to be given back by [`Link::keep`] once it has answered; otherwise the next is a new one.
@@ -60,6 +75,17 @@ impl Link {
                 Ok(connection)
             }
         }
+    }
+
+    /// Asks over the connection, which is kept after an answer in time and thrown away otherwise.
+    pub(super) async fn ask<T>(
+        &mut self,
+        question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        let mut connection = self.take().await?;
+        let answered = answer(question(&mut connection)).await?;
+        self.keep(connection);
+        Ok(answered)
     }
 
     pub(super) fn keep(&mut self, connection: PgConnection) {

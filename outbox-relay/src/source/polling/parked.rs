@@ -10,20 +10,26 @@ use uuid::Uuid;
 use sqlx::{AssertSqlSafe, FromRow as _, PgConnection, Row as _};
 
 use super::question::running;
-use super::table::Statements;
+use super::statements::Statements;
 use crate::cursor::Cursor;
 use crate::parking::{Park, Parked, Why};
+use crate::shard::Shard;
 use crate::source::{Due, Limits, Row, SourceError};
 
 /// Pauses between attempts of a refused row double up to this power of the first.
 const DOUBLINGS: i32 = 6;
 
 /// From now on only this tenure parks. Before [`load`], which then sees whatever a predecessor parked.
-pub(super) async fn claim(connection: &mut PgConnection, writer: Uuid) -> Result<(), SourceError> {
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    shard: Shard,
+    writer: Uuid,
+) -> Result<(), SourceError> {
     sqlx::query(
-        "insert into oncebox.relay_fence (shard, writer) values (0, $1)
+        "insert into oncebox.relay_fence (shard, writer) values ($1, $2)
          on conflict (shard) do update set writer = excluded.writer",
     )
+    .bind(shard.number())
     .bind(writer)
     .execute(connection)
     .await?;
@@ -33,40 +39,21 @@ pub(super) async fn claim(connection: &mut PgConnection, writer: Uuid) -> Result
 /// What lies parked.
 pub(super) async fn load(
     connection: &mut PgConnection,
+    statements: &Statements,
     cursor: &Cursor,
-    table: &super::Table,
 ) -> Result<Parked, SourceError> {
-    let blocked = sqlx::query_as(
-        "select topic, key, count(*) from oncebox.relay_parked
-         where state in ('refused', 'waiting') and key is not null group by topic, key",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    let rows = sqlx::query_scalar(
-        "select count(*) from oncebox.relay_parked where state in ('refused', 'waiting')",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    // Not passed: the settled snapshot does not see the row, nor has the window in hand come to it.
-    let unpassed = format!(
-        "select parked.seq from oncebox.relay_parked as parked
-         cross join lateral (select {xid} as xid from {name} where {seq} = parked.seq) as found
-         where (xid >= $1::text::xid8 or xid = any($2::text[]::xid8[]))
-           and not coalesce(pg_visible_in_snapshot(xid, $3::text::pg_snapshot) and parked.seq <= $4, false)",
-        xid = table.xid,
-        name = table.name,
-        seq = table.seq,
-    );
-    let unpassed = sqlx::query_scalar(AssertSqlSafe(unpassed))
+    let blocked = sqlx::query_as(AssertSqlSafe(statements.blocked.clone()))
+        .fetch_all(&mut *connection)
+        .await?;
+    let rows = sqlx::query_scalar(AssertSqlSafe(statements.blocked_rows.clone()))
+        .fetch_one(&mut *connection)
+        .await?;
+    let window = cursor.window.as_ref();
+    let unpassed = sqlx::query_scalar(AssertSqlSafe(statements.unpassed.clone()))
         .bind(cursor.settled.xmax().to_string())
         .bind(running(&cursor.settled))
-        .bind(
-            cursor
-                .window
-                .as_ref()
-                .map(|window| window.snapshot.to_string()),
-        )
-        .bind(cursor.window.as_ref().map(|window| window.position))
+        .bind(window.map(|window| window.snapshot.to_string()))
+        .bind(window.map(|window| window.position))
         .fetch_all(connection)
         .await?;
     Ok(Parked {
@@ -82,7 +69,7 @@ pub(super) async fn park(
     statements: &Statements,
     rows: &[Park],
     first_pause: Duration,
-    writer: Uuid,
+    (shard, writer): (Shard, Uuid),
 ) -> Result<(), SourceError> {
     let (seqs, states, errors) = columns(rows);
     sqlx::query(AssertSqlSafe(statements.park.clone()))
@@ -91,15 +78,17 @@ pub(super) async fn park(
         .bind(errors)
         .bind(milliseconds(first_pause))
         .bind(writer)
+        .bind(shard.number())
         .execute(&mut *connection)
         .await?;
     // The cursor passes these rows next: one that is not there would be lost.
     let (there, ours): (i64, bool) = sqlx::query_as(
         "select (select count(*) from oncebox.relay_parked where seq = any($1)),
-                exists (select from oncebox.relay_fence where shard = 0 and writer = $2)",
+                exists (select from oncebox.relay_fence where shard = $3 and writer = $2)",
     )
     .bind(&seqs)
     .bind(writer)
+    .bind(shard.number())
     .fetch_one(connection)
     .await?;
     if !ours {
@@ -114,61 +103,18 @@ pub(super) async fn park(
     Ok(())
 }
 
-/// Rows that may be published now: refused ones whose pause is over; where asked for ($3), rows behind none that is
-/// refused; delayed ones whose time has come and whose key is not blocked. In their order, up to so many of each kind
-/// ($1) and so many bytes ($2).
-const DUE: &str = "
-    with refused as (
-        select * from oncebox.relay_parked
-        where state = 'refused' and next_attempt_at <= clock_timestamp() order by seq limit $1),
-    waiting as (
-        select * from oncebox.relay_parked as behind
-        where $3 and state = 'waiting'
-          and not exists (
-              select 1 from oncebox.relay_parked as head
-              where head.topic = behind.topic and head.key_hash = behind.key_hash
-                and head.state = 'refused' and head.seq < behind.seq)
-        order by seq limit $1),
-    delayed as (
-        select * from oncebox.relay_parked as late
-        where state = 'delayed' and not_before <= clock_timestamp()
-          and not exists (
-              select 1 from oncebox.relay_parked as head
-              where head.topic = late.topic and head.key_hash = late.key_hash and head.state in ('refused', 'waiting'))
-        order by not_before, seq limit $1),
-    due as (
-        select 1 as turn, seq as place, * from refused
-        union all
-        select 1, seq, * from waiting
-        union all
-        select 2, row_number() over (order by not_before, seq), * from delayed),
-    sized as (
-        select *, sum(coalesce(octet_length(payload), 0) + pg_column_size(headers) + 200)
-            over (order by turn, place rows between unbounded preceding and 1 preceding) as bytes_before
-        from due)
-    select seq, event_id, topic, key, payload, headers, null::timestamptz as not_before, state
-    from sized where coalesce(bytes_before, 0) < $2
-    order by turn, place";
-
-/// When the next row may be published, in seconds from now, and the last line of the audit. Rows that could be published
-/// already are left to [`DUE`]: what is not among those is behind something.
-const NEXT: &str = "
-    select extract(epoch from least(
-               (select min(next_attempt_at) from oncebox.relay_parked
-                where state = 'refused' and next_attempt_at > clock_timestamp()),
-               (select min(not_before) from oncebox.relay_parked
-                where state = 'delayed' and not_before > clock_timestamp())) - clock_timestamp())::float8,
-           coalesce((select max(id) from oncebox.relay_audit), 0)";
-
 pub(super) async fn due(
     connection: &mut PgConnection,
+    statements: &Statements,
     limits: Limits,
     with_waiting: bool,
 ) -> Result<Due, SourceError> {
     // First: a row whose time comes between the two questions is then in both answers rather than in neither.
     let (next, audit): (Option<f64>, i64) =
-        sqlx::query_as(NEXT).fetch_one(&mut *connection).await?;
-    let found = sqlx::query(DUE)
+        sqlx::query_as(AssertSqlSafe(statements.next_due.clone()))
+            .fetch_one(&mut *connection)
+            .await?;
+    let found = sqlx::query(AssertSqlSafe(statements.due.clone()))
         .bind(limits.rows)
         .bind(limits.bytes)
         .bind(with_waiting)

@@ -2,7 +2,8 @@
 
 use sqlx::{AssertSqlSafe, FromRow as _, PgConnection, Row as _};
 
-use super::table::Statements;
+use super::copy;
+use super::statements::Statements;
 use crate::cursor::{Cursor, Snapshot};
 use crate::source::{Backlog, Batch, Limits, Row, SourceError};
 
@@ -81,10 +82,9 @@ pub(super) async fn before_first(
     settled: &Snapshot,
     window: &Snapshot,
 ) -> Result<i64, SourceError> {
-    let first: Option<i64> = sqlx::query_scalar(AssertSqlSafe(statements.before_first.clone()))
-        .bind(settled.xmax().to_string())
-        .bind(running(settled))
-        .bind(window.to_string())
+    let asked = statements.before_first(settled, window);
+    let first: Option<i64> = sqlx::query_scalar(AssertSqlSafe(asked))
+        .persistent(false)
         .fetch_one(connection)
         .await?;
     Ok(first.unwrap_or(1) - 1)
@@ -98,16 +98,11 @@ pub(super) async fn read_window(
     position: i64,
     limits: Limits,
 ) -> Result<Vec<Row>, SourceError> {
-    let rows = sqlx::query_as(AssertSqlSafe(statements.read_window.clone()))
-        .bind(settled.xmax().to_string())
-        .bind(running(settled))
-        .bind(window.to_string())
-        .bind(position)
-        .bind(limits.rows)
-        .bind(limits.bytes)
-        .fetch_all(connection)
-        .await?;
-    Ok(rows)
+    copy::rows(
+        connection,
+        &statements.read_window(settled, window, position, limits),
+    )
+    .await
 }
 
 pub(super) async fn backlog(
@@ -116,11 +111,9 @@ pub(super) async fn backlog(
     cursor: &Cursor,
 ) -> Result<Backlog, SourceError> {
     let position = cursor.window.as_ref().map_or(0, |window| window.position);
-    let row = sqlx::query(AssertSqlSafe(statements.backlog.clone()))
-        .bind(cursor.settled.xmax().to_string())
-        .bind(running(&cursor.settled))
-        .bind(position)
-        .bind(Backlog::BOUND)
+    let asked = statements.backlog(&cursor.settled, position, Backlog::BOUND);
+    let row = sqlx::query(AssertSqlSafe(asked))
+        .persistent(false)
         .fetch_one(&mut *connection)
         .await?;
     Ok(Backlog {
@@ -145,13 +138,14 @@ async fn oldest_open_transaction(connection: &mut PgConnection) -> Result<f64, S
 
 pub(super) async fn keep_copy(
     connection: &mut PgConnection,
+    shard: i32,
     cursor: &Cursor,
 ) -> Result<(), SourceError> {
-    // Shard 0 of 1: shards come with leases.
     sqlx::query(
-        "insert into oncebox.relay_cursor (shard, cursor) values (0, $1)
+        "insert into oncebox.relay_cursor (shard, cursor) values ($1, $2)
          on conflict (shard) do update set cursor = excluded.cursor, updated_at = clock_timestamp()",
     )
+    .bind(shard)
     .bind(sqlx::types::Json(cursor))
     .execute(connection)
     .await?;
@@ -172,8 +166,6 @@ mod tests {
     //! What the questions cost on a filled table: pages that they touch, not a plan's shape alone.
 
     use sqlx::AssertSqlSafe;
-    use sqlx::query::QueryAs;
-    use sqlx::{Postgres, postgres::PgArguments};
     use testkit::TestDb;
 
     use super::super::link::Link;
@@ -181,7 +173,7 @@ mod tests {
     use super::*;
 
     fn statements() -> Statements {
-        Statements::of(&Table::default())
+        Statements::of(&Table::default(), crate::shard::Shard::ONLY)
     }
 
     /// 60,000 published rows, then a transaction that has been open all the while and commits its row, and ten new rows.
@@ -213,15 +205,9 @@ mod tests {
     }
 
     /// The plan, and how many pages executing it touched.
-    async fn cost(
-        connection: &mut PgConnection,
-        sql: &str,
-        bind: impl for<'q> FnOnce(
-            QueryAs<'q, Postgres, (serde_json::Value,), PgArguments>,
-        ) -> QueryAs<'q, Postgres, (serde_json::Value,), PgArguments>,
-    ) -> (String, i64) {
+    async fn cost(connection: &mut PgConnection, sql: &str) -> (String, i64) {
         let sql = format!("explain (analyze, buffers, format json) {sql}");
-        let (plan,) = bind(sqlx::query_as(AssertSqlSafe(sql)))
+        let plan: serde_json::Value = sqlx::query_scalar(AssertSqlSafe(sql))
             .fetch_one(connection)
             .await
             .unwrap();
@@ -231,6 +217,27 @@ mod tests {
             .iter()
             .sum();
         (plan.to_string(), pages)
+    }
+
+    /// Likewise, of a look as the relay asks it: prepared once, for every value.
+    async fn cost_of_look(
+        connection: &mut PgConnection,
+        settled: &Snapshot,
+        limits: Limits,
+    ) -> (String, i64) {
+        let look = statements().open_window;
+        let prepare = format!("prepare look (text, text[], bigint, bigint) as {look}");
+        sqlx::raw_sql(AssertSqlSafe(prepare))
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        let (xmax, running) = (settled.xmax(), running(settled).join(","));
+        let (rows, bytes) = (limits.rows, limits.bytes);
+        let execute = format!("execute look ('{xmax}', '{{{running}}}', {rows}, {bytes})");
+        let (plan, pages) = cost(connection, &execute).await;
+        assert!(plan.contains("$1"), "planned for one value: {plan}");
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+        (plan, pages)
     }
 
     #[tokio::test]
@@ -245,16 +252,25 @@ mod tests {
             .await
             .unwrap();
         assert_eq!((found.fits, found.rows.len()), (true, 11));
-        let (plan, pages) = cost(&mut connection, &statements().open_window, |query| {
-            query
-                .bind(settled.xmax().to_string())
-                .bind(running(&settled))
-                .bind(limits.rows)
-                .bind(limits.bytes)
-        })
-        .await;
-        assert!(!plan.contains("Seq Scan"), "{plan}");
+        let (plan, pages) = cost_of_look(&mut connection, &settled, limits).await;
         assert!(pages < 100, "{pages} pages: {plan}");
+        let backlog = statements().backlog(&settled, 0, Backlog::BOUND);
+        let (plan, pages) = cost(&mut connection, &backlog).await;
+        assert!(pages < 100, "{pages} pages: {plan}");
+    }
+
+    #[tokio::test]
+    async fn a_look_at_a_large_backlog_ends_at_its_limit() {
+        let (database, _) = filled().await;
+        let mut connection = Link::to(database.url()).unwrap().take().await.unwrap();
+        let limits = Limits {
+            rows: 1000,
+            bytes: 1_000_000,
+        };
+        let (plan, pages) = cost_of_look(&mut connection, &Snapshot::nothing(), limits).await;
+        // The pages of a thousand rows in their index and in the table, of three thousand.
+        assert!(pages < 1_500, "{pages} pages: {plan}");
+        assert!(!plan.contains("Bitmap"), "{plan}");
     }
 
     #[tokio::test]
@@ -273,16 +289,8 @@ mod tests {
             .await
             .unwrap();
         assert_eq!((found.fits, found.rows.len()), (false, 0));
-        let (plan, pages) = cost(&mut connection, &statements().read_window, |query| {
-            query
-                .bind(settled.xmax().to_string())
-                .bind(running(&settled))
-                .bind(window.to_string())
-                .bind(30_000_i64)
-                .bind(limits.rows)
-                .bind(limits.bytes)
-        })
-        .await;
+        let piece = statements().read_window(&settled, &window, 30_000, limits);
+        let (plan, pages) = cost(&mut connection, &piece).await;
         assert!(!plan.contains("Seq Scan"), "{plan}");
         assert!(!plan.contains("\"Sort\""), "{plan}");
         // A thousand rows of 400 bytes lie on about sixty pages, of three thousand.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use inventory::handlers::Commands;
 use inventory::store;
-use oncebox::{BatchFailure, BatchHandler, Codec, Delivery, EventId, Headers, Outbox, Record};
+use oncebox::{BatchFailure, BatchHandler, Codec, Delivery, Outbox};
 use schemas::InventoryCommand;
 use schemas::inventory::{CommitStock, ReleaseStock, ReserveStock, StockLine};
 use sqlx::PgPool;
@@ -114,19 +114,10 @@ pub(crate) async fn deliver(
 
 pub(crate) fn delivery(message: impl Into<InventoryCommand>) -> Delivery<InventoryCommand> {
     let message = message.into();
-    Delivery {
-        event_id: EventId::new(),
-        record: Record {
-            topic: "inventory.commands".to_owned(),
-            partition: 0,
-            offset: 0,
-            timestamp: None,
-            key: Some(bytes::Bytes::from(message.order_id().to_string())),
-            value: None,
-            headers: Headers::new(),
-        },
-        message,
-    }
+    let key = message.order_id().to_string();
+    let mut delivery = testkit::delivery("inventory.commands", message);
+    delivery.record.key = Some(key.into());
+    delivery
 }
 
 pub(crate) fn reserve(order_id: Uuid, lines: &[(&str, i32)]) -> Delivery<InventoryCommand> {

@@ -7,10 +7,7 @@ use chrono::Utc;
 use notification::handlers::{Notifications, OrderOutcome};
 use notification::mailer::{Mailer, Server};
 use notification::store::read::Row;
-use oncebox::{
-    BatchFailure, BatchHandler, Codec, Delivery, ErrorClass, EventId, Failure, Headers, Outbox,
-    Record,
-};
+use oncebox::{BatchFailure, BatchHandler, Codec, Delivery, ErrorClass, Failure, Outbox};
 use schemas::order::{OrderCancelled, OrderConfirmed};
 use serde_json::Value;
 use testkit::TestDb;
@@ -150,24 +147,7 @@ pub(crate) fn cancelled(email: Option<&str>) -> OrderCancelled {
 
 /// A delivery as the consumer would hand it over, with an event id of its own.
 pub(crate) fn delivery(outcome: impl Into<OrderOutcome>) -> Delivery<OrderOutcome> {
-    let event_id = EventId::new();
-    let mut headers = Headers::new();
-    headers.push("oncebox-correlation-id", "correlation-of-the-test");
-    headers.push("id", event_id.to_string());
-    let record = Record {
-        topic: "order.events".to_owned(),
-        partition: 0,
-        offset: 0,
-        timestamp: None,
-        key: None,
-        value: None,
-        headers,
-    };
-    Delivery {
-        message: outcome.into(),
-        event_id,
-        record,
-    }
+    testkit::delivery("order.events", outcome.into())
 }
 
 /// The only record to blame: its index and how it failed.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use http_kit::service::Running;
-use oncebox::{BatchFailure, BatchHandler, Codec, Delivery, EventId, Headers, Outbox, Record};
+use oncebox::{BatchFailure, Codec, Delivery, Outbox};
 use order::Settings;
 use order::handlers::replies::{Replies, Reply};
 use reqwest::{Client, RequestBuilder, Response};
@@ -151,24 +151,7 @@ pub(crate) fn one_mug() -> Value {
 
 /// A delivery as the consumer would hand it over.
 pub(crate) fn delivery(reply: impl Into<Reply>) -> Delivery<Reply> {
-    let event_id = EventId::new();
-    let mut headers = Headers::new();
-    headers.push("oncebox-correlation-id", "correlation-of-the-test");
-    headers.push("id", event_id.to_string());
-    let record = Record {
-        topic: "inventory.events".to_owned(),
-        partition: 0,
-        offset: 0,
-        timestamp: None,
-        key: None,
-        value: None,
-        headers,
-    };
-    Delivery {
-        message: reply.into(),
-        event_id,
-        record,
-    }
+    testkit::delivery("inventory.events", reply.into())
 }
 
 /// Handles a batch as the consumer does: one transaction.
@@ -176,12 +159,12 @@ pub(crate) async fn handle(
     service: &Service,
     batch: &[Delivery<Reply>],
 ) -> Result<(), BatchFailure> {
-    let mut tx = service.db.pool().begin().await.unwrap();
-    Replies::new(service.outbox.clone())
-        .handle(&mut tx, batch)
-        .await?;
-    tx.commit().await.unwrap();
-    Ok(())
+    testkit::handle(
+        service.db.pool(),
+        &Replies::new(service.outbox.clone()),
+        batch,
+    )
+    .await
 }
 
 pub(crate) fn authorized(order_id: Uuid) -> PaymentAuthorized {

@@ -1,8 +1,11 @@
 //! One step with a parked key: its first record tried again, or as many of its records as go through together.
 
+use std::time::Duration;
+
 use chrono::Utc;
 use sqlx::AssertSqlSafe;
 use telemetry::emit;
+use uuid::Uuid;
 
 use super::Drain;
 use crate::consumer::batch::{Chunk, Decoded, decode, to_blame, whole_outage};
@@ -11,48 +14,88 @@ use crate::consumer::transaction::{Judged, Origin, Try, Uncommitted, Verdict};
 use crate::consumer::waiting::Stopped;
 use crate::event::EventId;
 use crate::failure::{ErrorClass, Failure};
+use crate::flood::guard::{Permit, Ruling, Side};
 use crate::handler::BatchHandler;
 use crate::inbox;
 use crate::ownership;
-use crate::parking::OnDeadLetter;
 use crate::parking::decide::{LaneEnd, Next, after_failure};
 use crate::parking::store::{self, Due, Head};
+use crate::record::Record;
 
 /// Most parked records of one key in one transaction.
 const TOGETHER: usize = 200;
 
 /// The first records of a key, decoded.
-struct First<M> {
-    chunk: Chunk<M>,
-    /// Each record's number in the parking and its offset, in order.
-    rows: Vec<(i64, i64)>,
+pub(super) struct First<M> {
+    pub(super) chunk: Chunk<M>,
+    /// Of each record, in order.
+    pub(super) rows: Vec<Row>,
+    /// The first of them, where others have to come before it: then nothing of the key is in the chunk.
+    pub(super) waits: Option<Row>,
+}
+
+/// Where a parked record stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    /// Its number in the parking.
+    pub(super) seq: i64,
+    pub(super) offset: i64,
+    pub(super) event_id: Uuid,
+    /// Its place in its key's order, where that is not the order of arrival.
+    pub(super) sequence: Option<i64>,
 }
 
 impl<H: BatchHandler> Drain<H> {
-    /// Tries until something is committed: progress, or one more failed attempt.
-    pub(super) async fn attend(&mut self, key: Due) -> Result<(), Stopped> {
+    /// Tries until something is committed: progress, or one more failed attempt. The time to wait where the flood guard
+    /// lets nothing be tried.
+    pub(super) async fn attend(&mut self, key: Due) -> Result<Option<Duration>, Stopped> {
         // One that failed before goes alone, as do those whose order an operator gave.
         let alone = key.attempts() > 0 || key.doomed.is_some();
         let most = self.handling.settings.batch_max_records.clamp(1, TOGETHER);
         let mut most = if alone { 1 } else { most };
         loop {
             self.waiting.go_on()?;
+            if key.doomed.is_none() {
+                match self.tenure.guard.permit(Side::Parking, 1) {
+                    Permit::Go => {}
+                    Permit::Probe | Permit::OneOnly => most = 1,
+                    Permit::Wait(time) => return Ok(Some(time)),
+                }
+            }
             let moves = self.tenure.lanes().moves(&key.lane());
             let mut first = self.first(&key, most).await?;
+            if let Some(head) = first.waits {
+                self.tenure.guard.inconclusive(Side::Parking);
+                self.wait_or_give_up(&key, &first, head).await?;
+                return Ok(None);
+            }
             let known = self.known_failure(&key, &first);
             if let Some(failure) = known {
                 return self.failed(&key, &first, failure).await;
             }
+            if let Some(poison) = first.chunk.poison.iter().find(|poison| !poison.slot) {
+                let (record, failure) = (&poison.record, &poison.failure);
+                let ruling = self
+                    .tenure
+                    .guard
+                    .failed(Side::Parking, record, failure, true);
+                if ruling != Ruling::Bury {
+                    let failure = failure.clone();
+                    return self.put_off(&key, &first, failure).await;
+                }
+            }
             match self.commit(&key, &mut first, None).await {
                 Ok(end) => {
                     self.ended(&key, end, moves);
-                    return Ok(());
+                    return Ok(None);
                 }
                 Err(Uncommitted::Kit(failure)) => self.waiting.wait_out(&failure).await?,
                 Err(Uncommitted::Superseded) => return Err(self.waiting.superseded().await),
+                Err(Uncommitted::Moved) => {}
                 Err(Uncommitted::Handler(failure)) => {
-                    if let Some(failure) = whole_outage(&failure) {
-                        self.waiting.wait_out(failure).await?;
+                    let outage = whole_outage(&failure).cloned();
+                    if let Some((failure, delivery)) = outage.zip(first.chunk.deliveries.first()) {
+                        self.rule(&delivery.record, &failure, false);
                         continue;
                     }
                     let deliveries = &first.chunk.deliveries;
@@ -61,15 +104,17 @@ impl<H: BatchHandler> Drain<H> {
                         most = (first.rows.len() / 2).max(1);
                         continue;
                     };
-                    if failure.class == ErrorClass::Outage {
-                        self.waiting.wait_out(&failure).await?;
+                    if failure.class == ErrorClass::Outage
+                        && let Some(delivery) = deliveries.get(index)
+                    {
+                        self.rule(&delivery.record, &failure, false);
                         continue;
                     }
                     let offset = deliveries.get(index).map(|delivery| delivery.record.offset);
-                    let before = first.rows.iter().position(|(_, row)| Some(*row) == offset);
+                    let before = first.rows.iter().position(|row| Some(row.offset) == offset);
                     match before {
                         Some(before) if before > 0 => {
-                            self.blame = first.rows.get(before).map(|(seq, _)| (*seq, failure));
+                            self.blame = first.rows.get(before).map(|row| (row.seq, failure));
                             most = before;
                         }
                         _ => return self.failed(&key, &first, failure).await,
@@ -82,13 +127,13 @@ impl<H: BatchHandler> Drain<H> {
     /// The failure of a key's first record that needs no further try: an operator gave the record up, or a try at
     /// several has shown it.
     fn known_failure(&mut self, key: &Due, first: &First<H::Message>) -> Option<Failure> {
-        let (seq, _) = first.rows.first()?;
+        let row = first.rows.first()?;
         let delivery = first.chunk.deliveries.first()?;
         if key.doomed == Some(delivery.event_id.as_uuid()) {
             return Some(store::doomed_failure(key));
         }
         self.blame
-            .take_if(|(blamed, _)| blamed == seq)
+            .take_if(|(blamed, _)| *blamed == row.seq)
             .map(|(_, failure)| failure)
     }
 
@@ -98,14 +143,25 @@ impl<H: BatchHandler> Drain<H> {
         key: &Due,
         first: &First<H::Message>,
         failure: Failure,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Option<Duration>, Stopped> {
         self.waiting.outage_over();
-        let attempts = match key.doomed {
-            Some(_) if failure.code == store::GIVEN_UP => key.attempts().max(1),
-            _ => key.attempts() + 1,
+        let ordered = key.doomed.is_some() && failure.code == store::GIVEN_UP;
+        let attempts = if ordered {
+            key.attempts().max(1)
+        } else {
+            key.attempts() + 1
         };
         let policy = &self.handling.settings.retry;
-        let delay = match after_failure(policy, failure.class, attempts, true) {
+        let next = after_failure(policy, failure.class, attempts, true);
+        // An operator's order needs no slot.
+        if let Some(delivery) = first.chunk.deliveries.first().filter(|_| !ordered) {
+            match self.rule(&delivery.record, &failure, next == Next::Bury) {
+                Ruling::Count | Ruling::Bury => {}
+                Ruling::PutOff => return self.put_off(key, first, failure).await,
+                Ruling::Stay => return Ok(None),
+            }
+        }
+        let delay = match next {
             Next::Park(delay) => delay,
             Next::Again => policy.delay_after(1),
             Next::Bury => {
@@ -115,15 +171,46 @@ impl<H: BatchHandler> Drain<H> {
                     attempts,
                     first_failed_at,
                 });
-                return self.bury(key, &verdict).await;
+                self.bury(key, &verdict).await?;
+                return Ok(None);
             }
         };
+        self.postpone(key, first, &failure, attempts, delay).await?;
+        Ok(None)
+    }
+
+    /// A failure that counts nothing: the guard is closed, or there is no slot for the dead letter.
+    async fn put_off(
+        &mut self,
+        key: &Due,
+        first: &First<H::Message>,
+        failure: Failure,
+    ) -> Result<Option<Duration>, Stopped> {
+        let delay = self.handling.settings.retry.delay_put_off(key.attempts());
+        self.postpone(key, first, &failure, key.attempts(), delay)
+            .await?;
+        Ok(None)
+    }
+
+    fn rule(&self, record: &Record, failure: &Failure, last: bool) -> Ruling {
+        let guard = &self.tenure.guard;
+        guard.failed(Side::Parking, record, failure, last)
+    }
+
+    async fn postpone(
+        &mut self,
+        key: &Due,
+        first: &First<H::Message>,
+        failure: &Failure,
+        attempts: u32,
+        delay: Duration,
+    ) -> Result<(), Stopped> {
         loop {
-            match self.note_attempt(key, &failure, attempts, delay).await {
+            match self.note_attempt(key, failure, attempts, delay).await {
                 Ok(()) => break,
                 Err(Uncommitted::Superseded) => return Err(self.waiting.superseded().await),
                 Err(Uncommitted::Kit(failure)) => self.waiting.wait_out(&failure).await?,
-                Err(Uncommitted::Handler(_)) => {}
+                Err(Uncommitted::Handler(_) | Uncommitted::Moved) => {}
             }
         }
         self.waiting.outage_over();
@@ -131,7 +218,7 @@ impl<H: BatchHandler> Drain<H> {
             emit(RetryScheduled {
                 group: &self.handling.settings.group,
                 record: &delivery.record,
-                failure: &failure,
+                failure,
                 attempts,
                 delay,
             });
@@ -144,7 +231,7 @@ impl<H: BatchHandler> Drain<H> {
         key: &Due,
         failure: &Failure,
         attempts: u32,
-        delay: std::time::Duration,
+        delay: Duration,
     ) -> Result<(), Uncommitted> {
         let place = self.tenure.place();
         let mut tx = self
@@ -156,7 +243,9 @@ impl<H: BatchHandler> Drain<H> {
             return Err(Uncommitted::Superseded);
         }
         store::postpone(&mut tx, place, key.lane(), attempts, failure, delay).await?;
+        let saved = self.tenure.guard.save(&mut tx, place).await?;
         tx.commit().await?;
+        self.tenure.guard.saved(saved);
         Ok(())
     }
 
@@ -172,6 +261,7 @@ impl<H: BatchHandler> Drain<H> {
                 }
                 Err(Uncommitted::Kit(failure)) => self.waiting.wait_out(&failure).await?,
                 Err(Uncommitted::Superseded) => return Err(self.waiting.superseded().await),
+                Err(Uncommitted::Moved) => {}
                 Err(Uncommitted::Handler(failure)) => {
                     let failure = crate::consumer::batch::only_failure(failure);
                     self.waiting.wait_out(&failure).await?;
@@ -193,6 +283,7 @@ impl<H: BatchHandler> Drain<H> {
         let mut first = self.decode(heads).await?;
         let ids = first.chunk.ids();
         if ids.is_empty() {
+            self.put_in_order(key, &mut first).await?;
             return Ok(first);
         }
         let group = &self.handling.settings.group;
@@ -201,6 +292,7 @@ impl<H: BatchHandler> Drain<H> {
                 Ok(finished) => {
                     let duplicates = first.chunk.drop_finished(&finished);
                     self.left_alone(duplicates, 0);
+                    self.put_in_order(key, &mut first).await?;
                     return Ok(first);
                 }
                 Err(error) => self.waiting.wait_out(&error.into()).await?,
@@ -209,14 +301,20 @@ impl<H: BatchHandler> Drain<H> {
     }
 
     async fn decode(&mut self, heads: Vec<Head>) -> Result<First<H::Message>, Stopped> {
-        let holds = !self.replayed && self.handling.settings.on_dead_letter == OnDeadLetter::Hold;
         let mut first = First {
             chunk: Chunk::until(0),
             rows: Vec::with_capacity(heads.len()),
+            waits: None,
         };
         let mut skipped = 0;
         for head in heads {
-            let (row, mut record) = ((head.seq, head.record.offset), head.record);
+            let row = Row {
+                seq: head.seq,
+                offset: head.record.offset,
+                event_id: head.event_id,
+                sequence: head.sequence,
+            };
+            let mut record = head.record;
             let decoded = loop {
                 let identity = self.handling.settings.identity;
                 match decode(&self.handling.codec, record, identity).await {
@@ -233,17 +331,14 @@ impl<H: BatchHandler> Drain<H> {
                     delivery.event_id = EventId::from_uuid(head.event_id);
                     first.chunk.deliveries.push(delivery);
                 }
-                // What comes behind a dead letter that holds its key is not for this transaction.
-                Decoded::Poison(_) if holds && !first.rows.is_empty() => break,
+                // It needs a slot of its own, and may hold its key: not for this transaction.
+                Decoded::Poison(_) if !first.rows.is_empty() => break,
                 Decoded::Poison(poison) => {
                     first.chunk.poison.push(poison);
                     first.rows.push(row);
-                    if holds {
-                        break;
-                    }
-                    continue;
+                    break;
                 }
-                Decoded::Skipped | Decoded::Away(..) => skipped += 1,
+                Decoded::Skipped(_) | Decoded::Away(..) => skipped += 1,
             }
             first.rows.push(row);
         }
@@ -259,12 +354,12 @@ impl<H: BatchHandler> Drain<H> {
         first: &mut First<H::Message>,
         verdict: Option<&Verdict>,
     ) -> Result<Option<LaneEnd>, Uncommitted> {
-        let last = first.rows.last().map_or(0, |(seq, _)| *seq);
+        let rows: Vec<i64> = first.rows.iter().map(|row| row.seq).collect();
         let attempt = Try {
             handling: &self.handling,
             tenure: &self.tenure,
             replayed: self.replayed,
-            origin: Origin::Parking(key.lane(), last),
+            origin: Origin::Parking(key.lane(), &rows),
         };
         attempt.commit(&mut first.chunk, verdict).await
     }

@@ -26,10 +26,13 @@ pub(crate) async fn keys(
         error_code: Option<String>,
         error_message: Option<String>,
         held_for: Option<Uuid>,
+        waits_for: Option<i64>,
+        waits_until: Option<DateTime<Utc>>,
     }
     let rows: Vec<Row> = sqlx::query_as(
         r#"select topic, "partition", lane, key, attempts, next_attempt_at, first_failed_at,
                   error_class, error_code, error_message, held_for,
+                  waits_for, waits_until,
                   (select count(*) from oncebox.parked as parked
                    where parked.consumer = keys.consumer and parked.topic = keys.topic
                      and parked."partition" = keys."partition" and parked.lane = keys.lane) as depth
@@ -58,6 +61,8 @@ pub(crate) async fn keys(
             message: row.error_message.unwrap_or_default(),
         }),
         held_for: row.held_for,
+        waits_for: row.waits_for.map(i64::unsigned_abs),
+        waits_until: row.waits_until,
     };
     Ok(rows.into_iter().map(key).collect())
 }
@@ -86,7 +91,8 @@ pub(crate) async fn doom(
         pool,
         r#"update oncebox.parked_keys as keys set doomed = first.event_id, next_attempt_at = clock_timestamp()
            from (select event_id from oncebox.parked
-                 where consumer = $1 and topic = $2 and "partition" = $3 and lane = $4 order by seq limit 1) as first
+                 where consumer = $1 and topic = $2 and "partition" = $3 and lane = $4
+                 order by sequence nulls first, seq limit 1) as first
            where keys.consumer = $1 and keys.topic = $2 and keys."partition" = $3 and keys.lane = $4
              and keys.held_for is null"#,
         consumer,

@@ -57,6 +57,8 @@ pub(crate) struct Due {
     pub(crate) doomed: Option<Uuid>,
     pub(crate) error_code: Option<String>,
     pub(crate) error_message: Option<String>,
+    /// The sequence that is missing before its first record.
+    pub(crate) waits_for: Option<i64>,
     /// Milliseconds until it is due, by the database's clock.
     wait: i64,
 }
@@ -78,7 +80,7 @@ impl Due {
 /// The keys that are due next, the most urgent first: a bounded number of them.
 pub(crate) async fn due(pool: &PgPool, place: Place<'_>) -> Result<Vec<Due>, sqlx::Error> {
     sqlx::query_as(
-        r#"select lane, attempts, first_failed_at, doomed, error_code, error_message,
+        r#"select lane, attempts, first_failed_at, doomed, error_code, error_message, waits_for,
                   ceil(extract(epoch from next_attempt_at - clock_timestamp()) * 1000)::bigint as wait
            from oncebox.parked_keys
            where consumer = $1 and topic = $2 and "partition" = $3 and held_for is null
@@ -96,6 +98,8 @@ pub(crate) async fn due(pool: &PgPool, place: Place<'_>) -> Result<Vec<Due>, sql
 pub(crate) struct Head {
     pub(crate) seq: i64,
     pub(crate) event_id: Uuid,
+    /// Its place in its key's order, where that is not the order of arrival.
+    pub(crate) sequence: Option<i64>,
     pub(crate) record: Record,
 }
 
@@ -111,6 +115,7 @@ pub(crate) async fn head(
     struct Row {
         seq: i64,
         event_id: Uuid,
+        sequence: Option<i64>,
         offset: i64,
         key: Option<Vec<u8>>,
         payload: Option<Vec<u8>>,
@@ -118,14 +123,15 @@ pub(crate) async fn head(
         timestamp: Option<DateTime<Utc>>,
     }
     let rows: Vec<Row> = sqlx::query_as(
-        r#"select seq, event_id, "offset", key, payload, headers, "timestamp"
-           from (select *, sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over (order by seq) as bytes,
-                        row_number() over (order by seq) as position
+        r#"select seq, event_id, sequence, "offset", key, payload, headers, "timestamp"
+           from (select *, sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over ordered as bytes,
+                        row_number() over ordered as position
                  from (select * from oncebox.parked
                        where consumer = $1 and topic = $2 and "partition" = $3 and lane = $4
-                       order by seq limit $5) as first) as sized
+                       order by sequence nulls first, seq limit $5) as first
+                 window ordered as (order by sequence nulls first, seq)) as sized
            where position = 1 or bytes <= $6
-           order by seq"#,
+           order by sequence nulls first, seq"#,
     )
     .bind(place.consumer)
     .bind(place.topic)
@@ -142,6 +148,7 @@ pub(crate) async fn head(
         Ok(Head {
             seq: row.seq,
             event_id: row.event_id,
+            sequence: row.sequence,
             record: Record {
                 topic: place.topic.to_owned(),
                 partition: place.partition,
@@ -169,7 +176,7 @@ pub(crate) async fn postpone(
         r#"update oncebox.parked_keys
            set attempts = $5, first_failed_at = coalesce(first_failed_at, clock_timestamp()),
                last_failed_at = clock_timestamp(), next_attempt_at = clock_timestamp() + $6 * interval '1 millisecond',
-               error_class = $7, error_code = $8, error_message = $9
+               error_class = $7, error_code = $8, error_message = $9, waits_for = null, waits_until = null
            where consumer = $1 and topic = $2 and "partition" = $3 and lane = $4"#,
     )
     .bind(place.consumer)
@@ -186,7 +193,7 @@ pub(crate) async fn postpone(
     Ok(())
 }
 
-/// Removes a key's records up to `seq`, in the transaction that finished them, and says what becomes of the key. Second
+/// Removes these of a key's records, by their numbers, in the transaction that finished them, and says what becomes of the key. Second
 /// value: how many were removed.
 ///
 /// `buried`: the last dead letter among them.
@@ -194,19 +201,19 @@ pub(crate) async fn finish_head(
     tx: &mut PgConnection,
     place: Place<'_>,
     lane: Lane,
-    seq: i64,
+    rows: &[i64],
     buried: Option<Uuid>,
     policy: OnDeadLetter,
 ) -> Result<(LaneEnd, u64), sqlx::Error> {
     let removed = sqlx::query(
         r#"delete from oncebox.parked
-           where consumer = $1 and topic = $2 and "partition" = $3 and lane = $4 and seq <= $5"#,
+           where consumer = $1 and topic = $2 and "partition" = $3 and lane = $4 and seq = any($5)"#,
     )
     .bind(place.consumer)
     .bind(place.topic)
     .bind(place.partition)
     .bind(lane.as_uuid())
-    .bind(seq)
+    .bind(rows)
     .execute(&mut *tx)
     .await?
     .rows_affected();
@@ -248,7 +255,8 @@ pub(crate) async fn finish_head(
     sqlx::query(
         r#"update oncebox.parked_keys
            set attempts = 0, first_failed_at = null, last_failed_at = null, next_attempt_at = clock_timestamp(),
-               error_class = null, error_code = null, error_message = null, doomed = null, held_for = $5
+               error_class = null, error_code = null, error_message = null, doomed = null, held_for = $5,
+               waits_for = null, waits_until = null
            where consumer = $1 and topic = $2 and "partition" = $3 and lane = $4"#,
     )
     .bind(place.consumer)

@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::ground::Ground;
+use crate::ground::Ground;
 use crate::process;
 
 /// A running program.
@@ -18,6 +20,9 @@ pub(crate) struct Program {
     pid: u32,
     log: PathBuf,
 }
+
+/// Longest wait for a program that was asked to end.
+const SHUTDOWN: Duration = Duration::from_secs(60);
 
 impl Program {
     /// Starts it in the ground's process group, its output in a log; settings of whoever runs us are not its own.
@@ -77,6 +82,11 @@ impl Program {
         process::peak_rss_mb(self.pid).with_context(|| self.last_words())
     }
 
+    /// What it has resident now.
+    pub(crate) fn rss_mb(&self) -> anyhow::Result<f64> {
+        process::rss_mb(self.pid).with_context(|| self.last_words())
+    }
+
     /// What the work gives, unless the program ends before: then its last words.
     pub(crate) async fn during<T>(
         &mut self,
@@ -88,11 +98,23 @@ impl Program {
         }
     }
 
-    /// Asks it to end, and returns when it is gone.
+    /// Asks it to end, and returns when it is gone. Kafka Connect sometimes hangs on its way out: what takes longer than
+    /// any shutdown may is killed, and that is told.
     pub(crate) async fn terminate(mut self) -> anyhow::Result<()> {
         kill(Pid::from_raw(self.pid.try_into()?), Signal::SIGTERM)?;
-        self.child.wait().await?;
-        Ok(())
+        match tokio::time::timeout(SHUTDOWN, self.child.wait()).await {
+            Ok(status) => {
+                status?;
+                Ok(())
+            }
+            Err(_) => {
+                eprintln!(
+                    "process {} did not end within {SHUTDOWN:?} and is killed",
+                    self.pid
+                );
+                self.kill().await
+            }
+        }
     }
 
     /// Ends it as kill -9 does, and returns when it is gone.
@@ -121,4 +143,15 @@ fn shown(log: &Path) -> std::path::Display<'_> {
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())
+}
+
+/// Waits until this process is told to end, so that it can clean up before.
+pub(crate) async fn told_to_end() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    anyhow::bail!("told to end before everything was measured")
 }
