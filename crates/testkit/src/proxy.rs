@@ -176,19 +176,29 @@ async fn copy(
     }
 }
 
-/// What may pass, with the name replaced; a beginning of the name at the end is held back until the rest is there.
+/// The whole answers of a broker that are there, with the name replaced; the beginning of another waits for its rest.
+///
+/// An answer is a length in four bytes and so many bytes. To look for the name without regard to that, and to keep what
+/// may be its beginning, would keep the last byte of an answer that happens to end like that, and its client waits for it.
 fn renamed(held: &mut Vec<u8>, name: &[u8], replacement: &[u8]) -> Vec<u8> {
-    let mut at = 0;
-    while let Some(found) = held[at..].windows(name.len()).position(|part| part == name) {
-        at += found;
-        held[at..at + name.len()].copy_from_slice(replacement);
-        at += name.len();
+    let mut whole = 0;
+    while let Some(length) = held[whole..].first_chunk::<4>() {
+        let end = whole + 4 + u32::from_be_bytes(*length) as usize;
+        if end > held.len() {
+            break;
+        }
+        let mut at = whole + 4;
+        while let Some(found) = held[at..end]
+            .windows(name.len())
+            .position(|part| part == name)
+        {
+            at += found;
+            held[at..at + name.len()].copy_from_slice(replacement);
+            at += name.len();
+        }
+        whole = end;
     }
-    let begun = (1..name.len().min(held.len() + 1))
-        .rev()
-        .find(|length| held.ends_with(&name[..*length]))
-        .unwrap_or(0);
-    let rest = held.split_off(held.len() - begun);
+    let rest = held.split_off(whole);
     std::mem::replace(held, rest)
 }
 
@@ -196,30 +206,29 @@ fn renamed(held: &mut Vec<u8>, name: &[u8], replacement: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn answer(port: u16) -> Vec<u8> {
+        let body = [b"x".to_vec(), told(port), b"y12".to_vec(), told(port)].concat();
+        [(body.len() as u32).to_be_bytes().to_vec(), body].concat()
+    }
+
     #[test]
     fn a_name_is_replaced_also_when_it_comes_in_pieces() {
         let (mut held, mut out) = (Vec::new(), Vec::new());
-        let stream = [
-            b"x".to_vec(),
-            told(9092),
-            b"y12".to_vec(),
-            told(9092),
-            b"z".to_vec(),
-        ]
-        .concat();
-        for byte in stream {
+        for byte in [answer(9092), answer(9092)].concat() {
             held.push(byte);
             out.extend(renamed(&mut held, &told(9092), &told(7)));
         }
-        out.extend(held);
-        let expected = [
-            b"x".to_vec(),
-            told(7),
-            b"y12".to_vec(),
-            told(7),
-            b"z".to_vec(),
-        ]
-        .concat();
-        assert_eq!(out, expected);
+        assert_eq!(out, [answer(7), answer(7)].concat());
+        assert!(held.is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_ends_like_the_beginning_of_a_name_passes_whole() {
+        // The last byte of this port is a "1".
+        let port = 0x8231;
+        let mut held = [answer(9092), answer(9092), vec![0, 0]].concat();
+        let out = renamed(&mut held, &told(9092), &told(port));
+        assert_eq!(out, [answer(port), answer(port)].concat());
+        assert_eq!(held, [0, 0], "of another answer");
     }
 }
