@@ -35,15 +35,10 @@ impl World {
         let prefix = testkit::topic_prefix();
         let topic = format!("{prefix}events");
         testkit::kafka::create_topics(&[&topic], 1).await;
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         Self {
             prefix,
             topic,
-            port,
+            port: testkit::free_port(),
             logs: tempfile::tempdir().unwrap(),
         }
     }

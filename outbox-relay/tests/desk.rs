@@ -43,14 +43,6 @@ async fn relay_at(url: &str, token: &str, arguments: &[&str]) -> Ran {
     }
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 async fn insert(database: &TestDb, topic: &str, rows: &[(&str, &[u8])]) {
     for (key, payload) in rows {
         sqlx::query(
@@ -72,7 +64,7 @@ async fn from_list_to_show_to_skip_retry_and_audit() {
     let missing = format!("{prefix}missing");
     let rows: [(&str, &[u8]); 4] = [("a", b"a1"), ("a", b"a2"), ("b", b"\xff\x1b"), ("c", b"c1")];
     insert(&database, &missing, &rows).await;
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", testkit::free_port());
     let url = format!("http://{address}");
     let mut settings: Settings = toml::from_str(outbox_relay::DEFAULTS).unwrap();
     settings.kafka = testkit::kafka_address();

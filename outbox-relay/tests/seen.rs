@@ -55,7 +55,7 @@ async fn every_metric_of_dashboard_and_alerts_is_one_that_a_relay_has() {
     .execute(database.pool())
     .await
     .unwrap();
-    let address = format!("127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", testkit::free_port());
     let mut settings: Settings = toml::from_str(outbox_relay::DEFAULTS).unwrap();
     settings.kafka = testkit::kafka_address();
     settings.topic_prefix = prefix;
@@ -117,9 +117,4 @@ fn the_dashboard_is_json_with_a_query_in_each_panel() {
         let query = panel["targets"][0]["expr"].as_str().unwrap();
         assert!(!metrics_in(query).is_empty(), "{}", panel["title"]);
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

@@ -1,7 +1,6 @@
 //! One service as a process: started, awaited, killed, started again on the same port.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,7 +31,7 @@ impl Service {
         logs: &Path,
         environment: &[(&str, String)],
     ) -> Self {
-        let port = free_port();
+        let port = testkit::free_port();
         let mut environment: Vec<_> = environment
             .iter()
             .map(|(key, value)| ((*key).to_owned(), value.clone()))
@@ -196,12 +195,4 @@ pub fn binaries() -> PathBuf {
     }
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().to_owned()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

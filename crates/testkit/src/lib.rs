@@ -11,12 +11,14 @@
 pub mod database;
 pub mod handling;
 pub mod kafka;
+mod port;
 pub mod proxy;
 pub mod quota;
 mod wait;
 
 pub use database::TestDb;
 pub use handling::{delivery, handle};
+pub use port::free_port;
 pub use proxy::Proxy;
 pub use wait::eventually;
 

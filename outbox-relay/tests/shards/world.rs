@@ -1,7 +1,6 @@
 //! A source, the rows that are written to it, and the relays on it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -52,11 +51,7 @@ impl World {
     }
 
     pub(crate) fn start_with(&self, failpoint: Option<(Point, &str)>) -> RelayProcess {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = testkit::free_port();
         let log = self.logs.path().join(port.to_string());
         let mut command = Command::new(env!("CARGO_BIN_EXE_outbox-relay"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONCEBOX_")) {

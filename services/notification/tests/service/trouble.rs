@@ -1,7 +1,6 @@
 //! A mail server that refuses, defers, hangs up or is away.
 
 use oncebox::ErrorClass;
-use tokio::net::TcpListener;
 
 use crate::common::{Handling, cancelled, confirmed, delivery, outage, to_blame};
 use crate::smtp::{HANG_UP, SILENCE, Smtp};
@@ -145,10 +144,7 @@ async fn an_outage_is_waited_for_and_counts_nothing() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_outage_until_another_is_set() {
-    // Bound and closed again: nobody listens on this port now.
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("smtp://{}", nobody.local_addr().unwrap());
-    drop(nobody);
+    let url = format!("smtp://127.0.0.1:{}", testkit::free_port());
     let mut handling = Handling::new("away", &url).await;
     let event = confirmed(Some("ada@example.com"));
     let order = event.order_id;

@@ -42,13 +42,9 @@ async fn every_kind_of_outage_is_one_and_ends() {
 #[tokio::test]
 async fn nothing_listening_is_an_outage_too() {
     let fixture = Fixture::new("refused").await;
-    // A port that was free a moment ago: connections are refused.
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = testkit::free_port();
     let settings = payment::provider::ProviderSettings {
-        url: format!("http://{free}"),
+        url: format!("http://127.0.0.1:{free}"),
         timeout: Duration::from_secs(2),
         circuit: payment::domain::circuit::Limits {
             failures: 5,
