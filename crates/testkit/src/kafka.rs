@@ -17,8 +17,16 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// # Panics
 /// When the broker refuses.
 pub async fn create_topics(names: &[&str], partitions: i32) {
+    create_topics_at(&super::kafka_address(), names, partitions).await;
+}
+
+/// Likewise at another broker.
+///
+/// # Panics
+/// When the broker refuses.
+pub async fn create_topics_at(kafka: &str, names: &[&str], partitions: i32) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", super::kafka_address())
+        .set("bootstrap.servers", kafka)
         .create()
         .unwrap();
     let topics: Vec<_> = names
@@ -117,15 +125,23 @@ impl Sender {
 /// # Panics
 /// When the topic does not exist, or its end is not reached within 30 seconds.
 pub async fn read_committed(topic: &str) -> Vec<Record> {
-    let topic = topic.to_owned();
-    tokio::task::spawn_blocking(move || read_blocking(&topic))
+    read_committed_at(&super::kafka_address(), topic).await
+}
+
+/// Likewise at another broker.
+///
+/// # Panics
+/// When the topic does not exist, or its end is not reached within 30 seconds.
+pub async fn read_committed_at(kafka: &str, topic: &str) -> Vec<Record> {
+    let (kafka, topic) = (kafka.to_owned(), topic.to_owned());
+    tokio::task::spawn_blocking(move || read_blocking(&kafka, &topic))
         .await
         .unwrap()
 }
 
-fn read_blocking(topic: &str) -> Vec<Record> {
+fn read_blocking(kafka: &str, topic: &str) -> Vec<Record> {
     let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", super::kafka_address())
+        .set("bootstrap.servers", kafka)
         .set("group.id", "testkit-reader")
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
