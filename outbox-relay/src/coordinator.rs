@@ -31,6 +31,8 @@ pub(crate) use change::{Order, Task};
 
 /// Beside others, a relay looks this often: a quarter of the second in which a graceful stop hands over.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a relay that signs off may take to end the transactions in hand, usually.
+const LEAVES_WITHIN: Duration = Duration::from_secs(3);
 /// Without leases there is only the layout to look for.
 const LOOK_WITHOUT_LEASES: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,8 @@ pub(crate) struct Coordinator<S> {
     /// Until it has looked once: a dead tenant on this host can only be its own predecessor then.
     just_started: bool,
     beat_at: Instant,
+    /// Since when a relay that has signed off is seen with leases.
+    leaving_since: Option<Instant>,
     trouble: Pace,
 }
 
@@ -99,6 +103,7 @@ impl<S: Source> Coordinator<S> {
             },
             just_started: true,
             beat_at: Instant::now(),
+            leaving_since: None,
             trouble: Pace::away(),
             settings,
         }
@@ -121,7 +126,13 @@ impl<S: Source> Coordinator<S> {
                 () = self.shutdown.cancelled() => {}
             }
         }
+        // Before anything is given back: whoever sees a free lease then knows that it need not leave it to this relay, and
+        // whoever sees that this one has signed off looks often.
+        self.sign_off().await;
         self.recall_all().await;
+    }
+
+    async fn sign_off(&mut self) {
         if self.leases == Leases::Used
             && let Err(error) = self.source.leave(&self.tenant).await
         {
@@ -242,11 +253,29 @@ impl<S: Source> Coordinator<S> {
             }
         }
         self.tell_standby(roster);
+        let leaving = held
+            .iter()
+            .any(|(_, owner)| *owner != me && !members.contains(owner));
         Ok(if alone {
             self.beat_at.saturating_duration_since(Instant::now())
         } else {
-            LOOK
+            self.pause_beside_others(leaving)
         })
+    }
+
+    /// Until the next look; `leaving`: a relay has signed off and still has leases, which it gives back in a moment. Not
+    /// so one that has signed off since it cannot publish some other shard.
+    fn pause_beside_others(&mut self, leaving: bool) -> Duration {
+        if !leaving {
+            self.leaving_since = None;
+            return LOOK;
+        }
+        let since = self.leaving_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < LEAVES_WITHIN {
+            LOOK / 5
+        } else {
+            LOOK
+        }
     }
 
     /// Says who publishes what this relay does not.
@@ -389,11 +418,7 @@ impl<S: Source> Coordinator<S> {
             reason,
         });
         self.unfit.insert(shard);
-        if self.leases == Leases::Used
-            && let Err(error) = self.source.leave(&self.tenant).await
-        {
-            tracing::debug!(source = self.name, %error, "not signed off, others find out");
-        }
+        self.sign_off().await;
     }
 
     /// The database did not answer: whoever has which lease is not known then, and is not disturbed. What runs tells of it

@@ -183,7 +183,15 @@ impl<S: Source> Instance<S> {
             Ok(found) => found,
             Err(error) => return Err(unreadable(error).unwrap_or_else(End::Again)),
         };
+        // Whoever is to have the shard instead waits for this.
+        if self.stop.is_cancelled() {
+            return Err(End::Shutdown);
+        }
         let (publisher, cursor) = self.seat.take(identity, beginning).await?;
+        if self.stop.is_cancelled() {
+            tokio::spawn(close(publisher));
+            return Err(End::Shutdown);
+        }
         match self.claim(&publisher, cursor).await {
             Ok((cursor, lot)) => Ok(Tenure {
                 publisher,

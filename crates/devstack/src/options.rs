@@ -28,7 +28,8 @@ pub struct StackOptions {
     pub reserved: Vec<u16>,
     /// Whether PostgreSQL flushes its commits to disk.
     pub durable: bool,
-    /// Whether the broker compiles itself for the highest throughput, at the price of a start that takes twice as long, and
+    /// Whether broker and server are set up for being measured: the broker compiles itself for the highest throughput, at the
+    /// price of a start that takes twice as long, with the heap and the collector of Kafka's own start script, and
     /// PostgreSQL has a gigabyte of buffers.
     pub peak: bool,
     /// Containers instead of the embedded stack.

@@ -218,6 +218,17 @@ impl RelayProcess {
             .unwrap()
     }
 
+    /// Waits until it publishes so many shards: has taken them over, not merely their leases.
+    pub(crate) async fn publishes(&self, shards: usize) {
+        testkit::eventually(&format!("{shards} shards to run"), PATIENCE, async || {
+            let output = self.relay(&["status", "--json"]).await;
+            let status: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).ok()?;
+            let running = status.iter().filter(|shard| shard["state"] == "running");
+            (running.count() == shards).then_some(())
+        })
+        .await;
+    }
+
     /// Divides the source, as soon as the relay answers at all.
     pub(crate) async fn divide(&self, shards: usize) {
         let shards = shards.to_string();
