@@ -1,4 +1,4 @@
-//! The transactional producers of one source; why there are two, see [`super::turns`].
+//! The transactional producers of one source; why there are several, see [`super::turns`].
 //!
 //! Their transactional ids name the source, so a second relay on the same source fences the first: the broker
 //! refuses whatever the first still sends (guarantees G2 and G4).

@@ -2,7 +2,7 @@
 //! buffer is full.
 //!
 //! librdkafka stops fetching for a queue that is full and goes on when it is not. To pause a partition instead would throw
-//! away what was fetched for it and fetch it again, at a tenth of the speed.
+//! away what was fetched for it and fetch it again.
 
 use std::sync::Arc;
 use std::time::Duration;
